@@ -1,0 +1,180 @@
+"""A job: what a client asks for (`Draft`) and the record Redis keeps (`Job`).
+
+Times are float seconds since the epoch by the clock of Redis; durations are float seconds.
+A payload travels as JSON text and is decoded only where a handler or a person reads it.
+Next on the way of a job: `lifecycle`, then `client`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ferryman.backoff import Backoff
+from ferryman.lifecycle import State
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""What an id chosen by the client may look like."""
+
+QUEUE_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Queue names: no colon, so that a key can be read back into its parts."""
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = "normal"
+
+
+def encode(value: Any) -> str:
+    """A JSON value as compact text; raises ValueError or TypeError when it is not JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job as asked for, valid but not yet accepted. None means: not said, the default holds."""
+
+    id: str
+    type: str
+    payload: str = "{}"
+    queue: str = DEFAULT_QUEUE
+    priority: str = DEFAULT_PRIORITY
+    delay: float | None = None
+    run_at: float | None = None
+    max_attempts: int | None = None
+    timeout: float | None = None
+    backoff: Backoff | None = None
+    expires_at: float | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    digest: str | None = None
+    """Of the body, kept only where the same id or key may come again: by the client's choice."""
+
+    def fields(self) -> dict[str, str]:
+        """The hash fields of this job; one at its default is not stored."""
+        out = {"type": self.type, "payload": self.payload}
+        if self.queue != DEFAULT_QUEUE:
+            out["queue"] = self.queue
+        if self.priority != DEFAULT_PRIORITY:
+            out["priority"] = self.priority
+        if self.max_attempts is not None:
+            out["max_attempts"] = str(self.max_attempts)
+        if self.timeout is not None:
+            out["timeout"] = repr(self.timeout)
+        if self.backoff is not None:
+            out["backoff"] = encode(backoff_fields(self.backoff))
+        if self.expires_at is not None:
+            out["expires_at"] = repr(self.expires_at)
+        if self.tags:
+            out["tags"] = encode(list(self.tags))
+        if self.meta:
+            out["meta"] = encode(dict(self.meta))
+        if self.idempotency_key is not None:
+            out["idempotency_key"] = self.idempotency_key
+        if self.digest is not None:
+            out["digest"] = self.digest
+        return out
+
+
+def backoff_fields(backoff: Backoff) -> dict[str, Any]:
+    """A backoff as the JSON object that is stored and sent."""
+    return {
+        "base": backoff.base,
+        "factor": backoff.factor,
+        "cap": backoff.cap,
+        "jitter": backoff.jitter,
+    }
+
+
+@dataclass(slots=True)
+class Job:
+    """The record of a job as it stands in Redis."""
+
+    id: str
+    type: str
+    state: State
+    payload: str = "{}"
+    queue: str = DEFAULT_QUEUE
+    priority: str = DEFAULT_PRIORITY
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    max_attempts: int | None = None
+    timeout: float | None = None
+    backoff: Backoff | None = None
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    started_at: float | None = None
+    completed_at: float | None = None
+    run_at: float | None = None
+    expires_at: float | None = None
+    error: str | None = None
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    result: str | None = None
+    progress: float | None = None
+    progress_note: str | None = None
+    worker: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    cancel_requested: bool = False
+
+    @classmethod
+    def from_fields(cls, job_id: str, raw: Mapping[str, str]) -> Job:
+        """A record from its hash fields; ValueError or KeyError when they are not a job's."""
+        job = cls(
+            id=job_id,
+            type=raw["type"],
+            state=State(raw["state"]),
+            payload=raw.get("payload", "{}"),
+            queue=raw.get("queue", DEFAULT_QUEUE),
+            priority=raw.get("priority", DEFAULT_PRIORITY),
+            attempt=int(raw.get("attempt", 0)),
+            failures=int(raw.get("failures", 0)),
+            crashes=int(raw.get("crashes", 0)),
+            max_attempts=_int(raw.get("max_attempts")),
+            timeout=_float(raw.get("timeout")),
+            backoff=_backoff(raw.get("backoff")),
+            created_at=float(raw.get("created_at", 0)),
+            started_at=_float(raw.get("started_at")),
+            completed_at=_float(raw.get("completed_at")),
+            run_at=_float(raw.get("run_at")),
+            expires_at=_float(raw.get("expires_at")),
+            error=raw.get("error"),
+            errors=[json.loads(line) for line in raw.get("errors", "").splitlines()],
+            result=raw.get("result"),
+            progress=_float(raw.get("progress")),
+            progress_note=raw.get("progress_note"),
+            worker=raw.get("worker"),
+            tags=tuple(json.loads(raw.get("tags", "[]"))),
+            meta=json.loads(raw.get("meta", "{}")),
+            cancel_requested="cancel_requested" in raw,
+        )
+        job.updated_at = _latest(job, _float(raw.get("updated_at")))
+        return job
+
+
+def _latest(job: Job, stored: float | None) -> float:
+    # Most verbs leave a time of their own; only those that do not store `updated_at`.
+    failed = [float(e["failed_at"]) for e in job.errors[-1:] if "failed_at" in e]
+    times: tuple[float | None, ...] = (
+        stored,
+        job.created_at,
+        job.started_at,
+        job.completed_at,
+        *failed,
+    )
+    return max((t for t in times if t is not None), default=0.0)
+
+
+def _int(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _float(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _backoff(text: str | None) -> Backoff | None:
+    return None if text is None else Backoff(**json.loads(text))

@@ -1,0 +1,46 @@
+#!lua flags=allow-oom
+-- beat: a supervisor renews the leases of its children and looks around, in one call.
+-- KEYS[1] prefix
+-- ARGV head (W: the supervisor), then lease in seconds, workers, (worker, busy)..., queue...
+-- Returns {leads upkeep (1|0), {1|0 per worker; 0: reaped, its lease is lost},
+--   {worker, id asked to stop, ...}, {worker past its lease, its beat, ...},
+--   jobs of the queues that wait to run alone}.
+-- @include head
+local lease, n = now + tonumber(ARGV[4]), tonumber(ARGV[5])
+local alive, cancels, late, alone = {}, {}, {}, 0
+
+local function stop_requests(worker)
+  local list = P .. 'cancel:' .. worker
+  for _, id in ipairs(redis.call('LRANGE', list, 0, 99)) do
+    local j = redis.call('HMGET', P .. 'job:' .. id, 'state', 'worker')
+    if j[1] == 'running' and j[2] == worker then
+      cancels[#cancels + 1] = worker
+      cancels[#cancels + 1] = id
+    else
+      redis.call('LREM', list, 0, id)
+    end
+  end
+end
+
+for i = 6, 5 + 2 * n, 2 do
+  local worker = ARGV[i]
+  local known = redis.call('ZSCORE', P .. 'workers', worker)
+  if known then
+    redis.call('ZADD', P .. 'workers', stamp(lease), worker)
+    redis.call('HINCRBY', P .. 'worker:' .. worker, 'beat', 1)
+    redis.call('HSET', P .. 'worker:' .. worker, 'busy', ARGV[i + 1])
+    stop_requests(worker)
+  end
+  alive[#alive + 1] = known and 1 or 0
+end
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', NOW, 'LIMIT', 0, 100)) do
+  late[#late + 1] = worker
+  late[#late + 1] = redis.call('HGET', P .. 'worker:' .. worker, 'beat') or ''
+end
+for i = 6 + 2 * n, #ARGV do
+  alone = alone + redis.call('LLEN', P .. 'pending:' .. ARGV[i] .. ':alone')
+end
+-- The upkeep lease only saves work: every step of upkeep may run anywhere, any number of times.
+local leader = redis.call('GET', P .. 'upkeep')
+if not leader or leader == W then redis.call('SET', P .. 'upkeep', W, 'PX', 3000) end
+return {(not leader or leader == W) and 1 or 0, alive, cancels, late, alone}

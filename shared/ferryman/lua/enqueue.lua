@@ -1,0 +1,85 @@
+#!lua
+-- enqueue: accept jobs, all or none. Not allow-oom: a full Redis refuses new work first.
+-- KEYS[1] prefix
+-- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job:
+--   id, queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields, f, v...
+-- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth} or {'FULL', queue, limit}.
+-- Races with a repeat of itself: the same id or key is answered with the first job.
+-- @include head
+-- @include count
+-- @include push
+-- @include schedule
+local MAX_PENDING, RECENT_CAP, KEY_TTL = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+
+local function read_jobs()
+  local jobs, at = {}, 8
+  for n = 1, tonumber(ARGV[7]) do
+    local last = at + 7 + 2 * tonumber(ARGV[at + 7])
+    jobs[n] = {
+      id = ARGV[at], queue = ARGV[at + 1], priority = ARGV[at + 2], delay = tonumber(ARGV[at + 3]),
+      run_at = tonumber(ARGV[at + 4]), key = ARGV[at + 5], digest = ARGV[at + 6],
+      first = at + 8, last = last,
+    }
+    at = last + 1
+  end
+  return jobs
+end
+
+-- The id and digest of the job this one repeats, if any: in Redis or earlier in this call.
+local function repeats(job, seen)
+  local id = job.key ~= '' and (seen[job.key] or redis.call('GET', P .. 'idem:' .. job.key)) or job.id
+  if seen['id:' .. id] then return id, seen['id:' .. id] end
+  local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped')
+  if known[1] and not known[3] then return id, known[2] or '' end
+  if known[3] and id == job.id then job.dropped = known[4] end
+end
+
+local function room(queue, more)
+  local q = redis.call('HMGET', P .. 'queue:' .. queue, 'max_pending', 'pending', 'scheduled', 'blocked')
+  local limit = tonumber(q[1] or MAX_PENDING)
+  return tonumber(q[2] or 0) + tonumber(q[3] or 0) + tonumber(q[4] or 0) + more <= limit, limit
+end
+
+local function write(job)
+  local key = P .. 'job:' .. job.id
+  local due = job.run_at or (job.delay and now + job.delay)
+  local state = (due and due > now) and 'scheduled' or 'pending'
+  if job.dropped then redis.call('DEL', key) end
+  redis.call('HSET', key, 'state', state, 'created_at', NOW, unpack(ARGV, job.first, job.last))
+  if job.dropped then redis.call('HSET', key, 'dropped', job.dropped) end
+  if job.key ~= '' then redis.call('SET', P .. 'idem:' .. job.key, job.id, 'EX', KEY_TTL) end
+  if state == 'scheduled' then
+    redis.call('HSET', key, 'run_at', stamp(due))
+    schedule(job.id, due)
+  else
+    push('RPUSH', job.id, job.queue, job.priority)
+  end
+  redis.call('LPUSH', P .. 'recent', job.id)
+  shift(job.queue, nil, state)
+  count('created_total')
+end
+
+local jobs, seen, more, answer = read_jobs(), {}, {}, {'OK'}
+for n, job in ipairs(jobs) do
+  local id, digest = repeats(job, seen)
+  if id and digest ~= job.digest and job.digest ~= '' then return {'CONFLICT', n} end
+  if not id then
+    id, job.is_new = job.id, true
+    more[job.queue] = (more[job.queue] or 0) + 1
+    seen['id:' .. id] = job.digest
+    if job.key ~= '' then seen[job.key] = id end
+  end
+  answer[#answer + 1] = id
+  answer[#answer + 1] = job.is_new and 1 or 0
+end
+for queue, n in pairs(more) do
+  local fits, limit = room(queue, n)
+  if not fits then return {'FULL', queue, limit} end
+end
+for _, job in ipairs(jobs) do
+  if job.is_new then write(job) end
+end
+for queue in pairs(more) do redis.call('SADD', P .. 'queues', queue) end
+redis.call('LTRIM', P .. 'recent', 0, RECENT_CAP - 1)
+write_counts()
+return answer

@@ -1,0 +1,7 @@
+-- Every script starts with this: the prefix, the caller, Redis time.
+local P, W = KEYS[1], ARGV[1]
+local RETENTION, FINISHED_CAP = ARGV[2], tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function stamp(t) return string.format('%.6f', t) end
+local NOW = stamp(now)

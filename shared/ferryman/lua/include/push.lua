@@ -1,0 +1,15 @@
+-- The one way into a pending list, or into the held one while the queue is paused.
+local place = {}
+local function is_paused(queue)
+  if place[queue] == nil then
+    place[queue] = redis.call('HGET', P .. 'queue:' .. queue, 'paused') and 'held:' or 'pending:'
+  end
+  return place[queue] == 'held:'
+end
+
+-- `command`: RPUSH to the tail, LPUSH to the head. A job that must run alone has a list of its own.
+local function push(command, id, queue, priority, alone)
+  is_paused(queue)
+  local level = alone and 'alone' or priority or 'normal'
+  redis.call(command, P .. place[queue] .. queue .. ':' .. level, id)
+end

@@ -1,0 +1,22 @@
+-- Whether an attempt is still the caller's to settle. Every check comes before the first write:
+-- Lua has no rollback. LREM is the last check and the first write in one.
+local OK, LOST = 1, 0
+
+-- The job's fields when it is; otherwise nil and the answer: OK for a repeat of the settle
+-- already stored (its reply was lost), LOST for anything else.
+local function mine(id, attempt)
+  local j = redis.pcall('HMGET', P .. 'job:' .. id, 'state', 'worker', 'attempt', 'settled',
+    'queue', 'priority', 'alone', 'failures', 'errors', 'cancel_requested', 'dropped')
+  if not j.err then
+    if j[1] == 'running' and j[2] == W and j[3] == attempt
+      and redis.call('LREM', P .. 'running:' .. W, 1, id) == 1 then
+      return {
+        key = P .. 'job:' .. id, queue = j[5] or 'default', priority = j[6], alone = j[7],
+        failures = tonumber(j[8] or 0), errors = j[9], cancel = j[10], dropped = j[11],
+      }
+    end
+    if j[4] == attempt then return nil, OK end
+  end
+  count('fenced_total')
+  return nil, LOST
+end

@@ -1,0 +1,37 @@
+#!lua flags=allow-oom
+-- promote: jobs that are due; scheduled -> pending, at the tail.
+-- KEYS[1] prefix
+-- ARGV head, then ids a call at most
+-- Returns {promoted, of these to run alone, seconds to the next due (text) | ''}.
+-- Races with itself on another worker and with cancel: ZREM lets one of them win.
+-- @include head
+-- @include count
+-- @include push
+-- @include cancelled
+-- @include quarantine
+local alone = 0
+
+local function promote(id)
+  local job = P .. 'job:' .. id
+  local j = redis.pcall('HMGET', job, 'state', 'queue', 'priority', 'alone', 'expires_at', 'dropped')
+  redis.call('ZREM', P .. 'scheduled', id)
+  if j.err or j[1] ~= 'scheduled' then
+    return quarantine(id, 'scheduled', j.err and 'not a hash' or j[1] and 'is ' .. j[1] or 'no such job')
+  end
+  local queue = j[2] or 'default'
+  if j[5] and tonumber(j[5]) <= now then
+    count('expired_total')
+    return cancelled(id, queue, 'scheduled', j[6])
+  end
+  redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
+  push('RPUSH', id, queue, j[3], j[4])
+  shift(queue, 'scheduled', 'pending')
+  if j[4] then alone = alone + 1 end
+end
+
+local due = redis.call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', NOW, 'LIMIT', 0, ARGV[4])
+for _, id in ipairs(due) do promote(id) end
+count('promoted_total', #due)
+write_counts()
+local first = redis.call('ZRANGE', P .. 'scheduled', 0, 0, 'WITHSCORES')
+return {#due, alone, first[2] and stamp(tonumber(first[2]) - now) or ''}

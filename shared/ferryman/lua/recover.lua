@@ -1,0 +1,78 @@
+#!lua flags=allow-oom
+-- recover: a worker is gone; take its name off the roll, then empty its list.
+-- KEYS[1] prefix
+-- ARGV head, then ids a call at most, entry for `errors` (JSON object), the error in words
+-- Begun jobs: crashes + 1; again at once, then after 5 s, buried at three; alone in a child.
+-- Not begun: to the head, nothing charged. Newest first, so that the order at the head is kept.
+-- Returns {ids left, recovered, buried, now waiting to run alone}. Call again until none is left.
+-- Races with the worker, if it lives: reaped, it begins nothing more and settles nothing.
+-- @include head
+-- @include count
+-- @include push
+-- @include schedule
+-- @include cancelled
+-- @include vanish
+-- @include quarantine
+-- @include errors
+local RUNNING, CRASHES, AGAIN = P .. 'running:' .. W, 3, 5
+local recovered, buried, alone = 0, 0, 0
+
+local function crash(id, job, j)
+  local crashes = tonumber(j[5] or 0) + 1
+  local queue = j[3] or 'default'
+  redis.call('HSET', job, 'crashes', crashes, 'error', ARGV[6],
+    'errors', with_error(j[7], '{"attempt":' .. j[10] .. ',' .. string.sub(ARGV[5], 2)))
+  if j[8] then
+    cancelled(id, queue, 'running', j[9])
+  elseif crashes >= CRASHES then
+    redis.call('HSET', job, 'state', 'failed', 'completed_at', NOW)
+    redis.call('LPUSH', P .. 'dlq', id)
+    shift(queue, 'running', 'failed')
+    count('failed_total')
+    count('dlq_total')
+    buried = buried + 1
+  else
+    recovered = recovered + 1
+    count('recovered_total')
+    redis.call('HSET', job, 'alone', 1, 'updated_at', NOW)
+    if crashes == 1 then
+      redis.call('HSET', job, 'state', 'pending')
+      push('LPUSH', id, queue, j[4], true)
+      shift(queue, 'running', 'pending')
+      alone = alone + 1
+    else
+      redis.call('HSET', job, 'state', 'scheduled', 'run_at', stamp(now + AGAIN))
+      schedule(id, now + AGAIN)
+      shift(queue, 'running', 'scheduled')
+    end
+  end
+end
+
+local function settle(id)
+  local job = P .. 'job:' .. id
+  local j = redis.pcall('HMGET', job, 'state', 'worker', 'queue', 'priority', 'crashes', 'alone',
+    'errors', 'cancel_requested', 'dropped', 'attempt')
+  if j.err or not j[1] then
+    quarantine(id, 'running:' .. W, j.err and 'not a hash' or 'no such job')
+  elseif j[9] then
+    vanish(id, job, j[1])
+  elseif j[1] == 'pending' then
+    push('LPUSH', id, j[3] or 'default', j[4], j[6])
+    count('returned_total')
+  elseif j[1] == 'running' and j[2] == W then
+    crash(id, job, j)
+  else
+    quarantine(id, 'running:' .. W, 'in a list, but ' .. j[1])
+  end
+end
+
+redis.call('ZREM', P .. 'workers', W)
+redis.call('ZADD', P .. 'reaped', NOW, W)
+redis.call('DEL', P .. 'worker:' .. W, P .. 'cancel:' .. W)
+for _ = 1, tonumber(ARGV[4]) do
+  local id = redis.call('RPOP', RUNNING)
+  if not id then break end
+  settle(id)
+end
+write_counts()
+return {redis.call('LLEN', RUNNING), recovered, buried, alone}

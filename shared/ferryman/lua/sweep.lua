@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- sweep: reaped workers whose list holds an id again: a claim that was under way when they died.
+-- KEYS[1] prefix
+-- ARGV head, then seconds a reaped name is remembered, names to look at, first of them (newest: 0)
+-- Returns {names looked at, worker...}.
+-- @include head
+redis.call('ZREMRANGEBYSCORE', P .. 'reaped', '-inf', stamp(now - tonumber(ARGV[4])))
+local first, found = tonumber(ARGV[6]), {0}
+local names = redis.call('ZREVRANGE', P .. 'reaped', first, first + tonumber(ARGV[5]) - 1)
+for _, worker in ipairs(names) do
+  if redis.call('EXISTS', P .. 'running:' .. worker) == 1 then found[#found + 1] = worker end
+end
+found[1] = #names
+return found

@@ -1,0 +1,25 @@
+"""The only room that talks to Redis. `Store` for everyone, `Port` for a worker's child."""
+
+from ferryman.store.port import Port
+from ferryman.store.records import (
+    Accepted,
+    Beat,
+    Claimed,
+    Promotion,
+    Recovery,
+    Stats,
+    Turn,
+)
+from ferryman.store.store import Store
+
+__all__ = [
+    "Accepted",
+    "Beat",
+    "Claimed",
+    "Port",
+    "Promotion",
+    "Recovery",
+    "Stats",
+    "Store",
+    "Turn",
+]

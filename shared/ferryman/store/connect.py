@@ -1,0 +1,107 @@
+"""Connections to Redis, and which of its errors mean "not now".
+
+redis-py's own defaults (5 s socket timeout, ten silent retries) re-send a blocking claim whose
+reply was lost, which leaves ids nobody knows of; so its retries are off everywhere, and what is
+safe to repeat is repeated here, knowingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from ferryman.config import Settings, mask
+from ferryman.errors import StoreUnavailable
+
+BLOCK = 2.0
+"""Seconds one BLMOVE waits. Well under the lease, so that a dead worker's claim ends soon."""
+
+BLOCK_TIMEOUT = 5.0
+"""Socket timeout of a blocking connection: over BLOCK, or every idle wait would be an error."""
+
+REFUSALS = (
+    "OOM",
+    "LOADING",
+    "BUSY",
+    "READONLY",
+    "MISCONF",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "UNBLOCKED",
+    "NOREPLICAS",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+)
+"""First words of replies that say Redis cannot do this now; the command changed nothing."""
+
+
+def pool(settings: Settings, timeout: float) -> redis.ConnectionPool:
+    """A pool whose connections wait `timeout` seconds and never retry by themselves."""
+    return redis.ConnectionPool.from_url(
+        settings.redis_address,
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        driver_info=None,
+    )
+
+
+def connection(source: redis.ConnectionPool) -> AbstractConnection:
+    """One connection outside the pool's keeping, not yet connected."""
+    return cast(AbstractConnection, source.make_connection())
+
+
+@contextmanager
+def redis_errors(address: str) -> Iterator[None]:
+    """Turns what redis-py raises into StoreUnavailable; a fault of ours stays what it is."""
+    try:
+        yield
+    except RedisError as error:
+        unavailable = as_unavailable(error, address)
+        if unavailable is None:
+            raise
+        raise unavailable from error
+
+
+def as_unavailable(error: RedisError, address: str) -> StoreUnavailable | None:
+    """The StoreUnavailable this error amounts to; None when it is not Redis' state but a bug."""
+    where = mask(address)
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return StoreUnavailable(f"Redis at {where} refused access: {error}")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"Redis at {where} did not answer in time")
+    if isinstance(error, ResponseError):
+        text = str(error)
+        word = text.split(" ", 1)[0]
+        if word == "OOM" or "command not allowed when used memory" in text:
+            return StoreUnavailable("Redis is out of memory and takes no new jobs", retry_after=5)
+        return StoreUnavailable(f"Redis refused: {text}") if word in REFUSALS else None
+    if isinstance(error, ConnectionError):
+        return StoreUnavailable(f"cannot reach Redis at {where}: {error}")
+    return None
+
+
+def is_lost_connection(error: RedisError) -> bool:
+    """Whether the command may or may not have run, and may be asked again if it is idempotent."""
+    return isinstance(error, ConnectionError | TimeoutError) and not isinstance(
+        error, AuthenticationError
+    )

@@ -1,0 +1,98 @@
+"""A child's own way to Redis: one connection to settle and claim on, one listener per list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ferryman.config import Settings
+from ferryman.decision import Decision
+from ferryman.errors import StoreUnavailable
+from ferryman.keys import Keys
+from ferryman.store.calls import Call, Calls
+from ferryman.store.connect import BLOCK_TIMEOUT, pool
+from ferryman.store.records import Turn, claimed
+from ferryman.store.wire import Listener, Wire
+
+
+class Port:
+    """The claim connection and the listeners of one child. For one thread."""
+
+    def __init__(self, settings: Settings, keys: Keys, worker: str, lists: Sequence[str]) -> None:
+        self._calls, self._worker, self._keys = Calls(keys, settings), worker, keys
+        self._pool = pool(settings, BLOCK_TIMEOUT)
+        self._wire = Wire(self._pool, keys, settings.redis_address)
+        self.lists = list(lists)
+        self.listeners = [
+            Listener(self._pool, keys, name, worker, settings.redis_address) for name in lists
+        ]
+
+    def turn(
+        self,
+        decisions: Sequence[Decision],
+        free: int,
+        ids: Sequence[str] = (),
+        adopt: bool = False,
+        lists: Sequence[str] | None = None,
+    ) -> Turn:
+        """Settle, begin the delivered `ids` and claim up to `free` jobs, in one round trip.
+
+        Raises StoreUnavailable when the connection failed: settle again, and reconcile.
+        """
+        settles = self._calls.settle(self._worker, decisions)
+        sources = self.lists if lists is None else lists
+        calls = [call for call, _ in settles]
+        if free > 0 or ids:
+            calls.append(self._calls.claim(self._worker, free, sources, ids, adopt))
+        if not calls:
+            return Turn()
+        replies = self._wire.run(calls)
+        turn = Turn()
+        for (_, group), reply in zip(settles, replies, strict=False):
+            _settled(turn, group, reply)
+        if len(calls) > len(settles):
+            _begun(turn, replies[-1])
+        return turn
+
+    def running(self) -> list[str]:
+        """The ids in this child's own list, by Redis."""
+        reply = self._wire.command("LRANGE", self._keys.running(self._worker), 0, -1)
+        if isinstance(reply, StoreUnavailable):
+            raise reply
+        return [i.decode("utf-8", "surrogateescape") for i in reply]
+
+    def withdraw(self) -> list[str]:
+        """Stop listening everywhere; the ids that arrived in the meantime."""
+        armed = [listener for listener in self.listeners if listener.armed]
+        for listener in armed:
+            self._wire.command("CLIENT", "UNBLOCK", listener.client_id)
+        return [i for listener in armed if (i := listener.take()) is not None]
+
+    def reset(self) -> None:
+        """Drop every connection after an error; each connects again when used."""
+        self._wire.close()
+        for listener in self.listeners:
+            listener.close()
+
+    def call(self, call: Call) -> object:
+        """One script outside a turn."""
+        return self._wire.run([call])[0]
+
+
+def _settled(turn: Turn, group: list[Decision], reply: object) -> None:
+    if isinstance(reply, StoreUnavailable):
+        turn.unsettled += group
+        turn.refusal = str(reply)
+        return
+    statuses = reply if isinstance(reply, list) else [reply]
+    turn.fenced += [d for d, status in zip(group, statuses, strict=True) if not status]
+
+
+def _begun(turn: Turn, reply: object) -> None:
+    if isinstance(reply, StoreUnavailable):
+        turn.refusal = str(reply)
+        return
+    assert isinstance(reply, list)
+    turn.lease_lost = not reply[0]
+    if not turn.lease_lost:
+        turn.more = bool(reply[1])
+        turn.jobs = [claimed(row) for row in reply[2:]]

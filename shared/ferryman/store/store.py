@@ -1,0 +1,315 @@
+"""The store: every verb on every job, and the only way to Redis.
+
+Calls wait at most `timeout` seconds a try. What is safe to repeat is tried once more after a lost
+connection: every verb here is, by its id, its attempt or its state. After a failure calls fail at
+once for half a second, so that a Redis that hangs does not hang its callers.
+Next on the way of a job: lua/<verb>.lua, then `ferryman_worker.child`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, RedisError
+
+from ferryman.config import Settings
+from ferryman.decision import Decision
+from ferryman.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    QueueFull,
+    StoreUnavailable,
+    WrongState,
+)
+from ferryman.job import Draft, Job
+from ferryman.keys import Keys
+from ferryman.lifecycle import State
+from ferryman.store import records
+from ferryman.store.calls import Arg, Call, Calls
+from ferryman.store.connect import as_unavailable, is_lost_connection, pool
+from ferryman.store.records import Accepted, Beat, Promotion, Recovery, Stats
+from ferryman.store.scripts import scripts
+
+PAUSE = 0.5
+"""Seconds calls fail at once after a failure."""
+
+
+class Store:
+    """The jobs of one shard. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: Keys | None = None,
+        *,
+        timeout: float = 0.7,
+        tries: int = 2,
+    ) -> None:
+        self.settings, self.keys = settings, keys or Keys()
+        self.address = settings.redis_address
+        self.calls = Calls(self.keys, settings)
+        self.pool = pool(settings, timeout)
+        self._redis = redis.Redis(connection_pool=self.pool)
+        # Replies as Redis gives them: redis-py's callbacks decode some commands and not others.
+        self._redis.response_callbacks.clear()
+        self._tries = tries
+        self._down_until = 0.0
+
+    def close(self) -> None:
+        """Drop every connection; the next call connects again."""
+        self.pool.disconnect()
+
+    # The verbs of a job.
+
+    def enqueue(self, drafts: Sequence[Draft]) -> list[Accepted]:
+        """Accept jobs, all or none, at most 1,000; a repeat of an accepted one is answered as such.
+
+        Raises QueueFull, IdempotencyConflict, StoreUnavailable.
+        """
+        reply = self._run(self.calls.enqueue(drafts))
+        match reply[0]:
+            case b"OK":
+                ids = [i.decode() for i in reply[1::2]]
+                return [Accepted(i, bool(n)) for i, n in zip(ids, reply[2::2], strict=True)]
+            case b"FULL":
+                raise QueueFull(reply[1].decode(), reply[2])
+            case _:
+                twice = drafts[reply[1] - 1]
+                by_key = twice.idempotency_key is not None
+                raise IdempotencyConflict("Idempotency-Key" if by_key else f"id {twice.id!r}")
+
+    def cancel(self, job_id: str) -> State:
+        """Cancel a waiting job, ask a running one to stop; gives the state it was in.
+
+        Raises JobNotFound, and WrongState for a finished job.
+        """
+        state = self._state(job_id, self._run(self.calls.cancel(job_id)))
+        if state in (State.COMPLETED, State.FAILED, State.CANCELLED):
+            raise WrongState(job_id, "cancel", state)
+        return state
+
+    def revive(self, job_id: str, payload: str | None = None) -> State:
+        """Run a finished job again, with a new payload (JSON text) if given; gives its old state.
+
+        Raises JobNotFound, and WrongState for a job that is not finished.
+        """
+        state = self._state(job_id, self._run(self.calls.revive(job_id, payload)))
+        if state not in (State.COMPLETED, State.FAILED, State.CANCELLED):
+            raise WrongState(job_id, "retry", state)
+        return state
+
+    def delete(self, job_id: str) -> State:
+        """Delete a waiting or finished job, ask a running one to stop; gives the state it was in."""
+        state = self._state(job_id, self._run(self.calls.delete(job_id)))
+        return self.cancel(job_id) if state is State.RUNNING else state
+
+    def settle(self, worker: str, decisions: Sequence[Decision]) -> list[Decision]:
+        """Settle attempts; gives back those that are no longer this worker's (fenced)."""
+        fenced: list[Decision] = []
+        for call, group in self.calls.settle(worker, decisions):
+            reply = self._run(call)
+            statuses = reply if isinstance(reply, list) else [reply]
+            fenced += [d for d, ok in zip(group, statuses, strict=True) if not ok]
+        return fenced
+
+    def release(self, worker: str, attempts: Sequence[tuple[str, int]], alone: bool) -> list[int]:
+        """Give attempts back to the head of their queues, nothing charged."""
+        return list(self._run(self.calls.release(worker, attempts, alone)))
+
+    def recover(self, worker: str, entry: str, error: str) -> Recovery:
+        """Take a dead worker off the roll and move up to 200 of its jobs on."""
+        return Recovery(*self._run(self.calls.recover(worker, entry, error)))
+
+    def promote(self) -> Promotion:
+        """Move up to 200 due jobs to their pending lists."""
+        promoted, alone, next_in = self._run(self.calls.promote())
+        return Promotion(promoted, alone, float(next_in) if next_in else None)
+
+    def progress(self, worker: str, job_id: str, attempt: int, fraction: float, note: str) -> bool:
+        """Note how far an attempt is; False when it is no longer this worker's."""
+        return bool(self._run(self.calls.progress(worker, job_id, attempt, fraction, note)))
+
+    def tally(
+        self, job_id: str, counts: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, dict[str, int]]:
+        """Add counters {day: {name: n}}, once per job id; gives the totals after it."""
+        flat = [(day, name, n) for day, names in counts.items() for name, n in names.items()]
+        totals: dict[str, dict[str, int]] = {}
+        reply = self._run(self.calls.tally(job_id, flat))
+        for (day, name, _), total in zip(flat, reply, strict=True):
+            totals.setdefault(day, {})[name] = total
+        return totals
+
+    def pause(self, queue: str) -> bool:
+        """Start nothing from this queue until `resume`; False when it was paused already."""
+        return bool(self._run(self.calls.pause(queue)))
+
+    def resume(self, queue: str) -> bool:
+        """Serve the queue again; False when it was not paused."""
+        return bool(self._run(self.calls.resume(queue)))
+
+    # The roll of workers.
+
+    def register(self, worker: str, queues: Sequence[str], about: Mapping[str, Arg]) -> bool:
+        """Put a worker on the roll; False when its name was reaped."""
+        return bool(self._run(self.calls.register(worker, queues, about)))
+
+    def beat(self, supervisor: str, busy: Mapping[str, int], queues: Sequence[str]) -> Beat:
+        """Renew the leases of a supervisor's workers and look around."""
+        leads, alive, cancels, late, alone = self._run(self.calls.beat(supervisor, busy, queues))
+        names = [v.decode() for v in cancels]
+        return Beat(
+            bool(leads),
+            [w for w, ok in zip(busy, alive, strict=True) if not ok],
+            list(zip(names[::2], names[1::2], strict=True)),
+            records.pairs(late),
+            alone,
+        )
+
+    def sweep(self, first: int = 0) -> tuple[int, list[str]]:
+        """Reaped workers whose list is not empty, among 100 names from `first`; names looked at."""
+        looked, *found = self._run(self.calls.sweep(first))
+        return looked, [w.decode() for w in found]
+
+    def running(self, worker: str) -> list[str]:
+        """The ids in a worker's list, the oldest claim first."""
+        ids = self._command("LRANGE", self.keys.running(worker), 0, -1)
+        return [i.decode("utf-8", "surrogateescape") for i in ids]
+
+    def await_wake(self, seconds: float) -> bool:
+        """Wait for the token that a job due before all others leaves; at most `seconds`.
+
+        `seconds` must stay under the socket timeout given to this store.
+        """
+        return self._command("BLPOP", self.keys("wake"), seconds) is not None
+
+    # Reading.
+
+    def get(self, job_id: str) -> Job:
+        """The record of a job; JobNotFound when there is none."""
+        flat = self._command("HGETALL", self.keys.job(job_id))
+        job = _record(job_id, flat)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def get_many(self, ids: Sequence[str]) -> list[Job]:
+        """The records of these jobs in their order; those that are gone are left out."""
+        if not ids:
+            return []
+        flats = self._pipeline([("HGETALL", self.keys.job(i)) for i in ids])
+        jobs = (_record(i, flat) for i, flat in zip(ids, flats, strict=True))
+        return [job for job in jobs if job is not None]
+
+    def recent(self, before: int | None, number: int) -> list[tuple[int, str]]:
+        """Up to `number` (place, id) of all jobs, newest first, placed before `before`.
+
+        A job's place is how many were created up to it, so it stays while others come.
+        """
+        total = int(self._command("HGET", self.keys("stats"), "created_total") or 0)
+        first = 0 if before is None else max(0, total - before + 1)
+        # Jobs created between the two reads shift the list; the second read says by how many.
+        reply = self._pipeline(
+            [
+                ("HGET", self.keys("stats"), "created_total"),
+                ("LRANGE", self.keys("recent"), first, first + number - 1),
+            ],
+            transaction=True,
+        )
+        top = int(reply[0] or 0) - first
+        placed = [(top - i, job_id.decode()) for i, job_id in enumerate(reply[1])]
+        return [p for p in placed if before is None or p[0] < before]
+
+    def facets(self, ids: Sequence[str]) -> list[tuple[str | None, ...]]:
+        """(state, type, queue) of each id, None where it is gone: enough to filter by."""
+        names = ("state", "type", "queue", "deleted")
+        rows = self._pipeline([("HMGET", self.keys.job(i), *names) for i in ids])
+        out: list[tuple[str | None, ...]] = []
+        for state, kind, queue, deleted in rows:
+            if state is None or deleted is not None:
+                out.append((None, None, None))
+            else:
+                out.append((state.decode(), _text(kind), _text(queue) or "default"))
+        return out
+
+    def dead(self, first: int, number: int) -> list[Job]:
+        """Dead letters, newest first."""
+        ids = self._command("LRANGE", self.keys("dlq"), first, first + number - 1)
+        return self.get_many([i.decode("utf-8", "surrogateescape") for i in ids])
+
+    def stats(self) -> Stats:
+        """Every counter at one moment."""
+        return records.stats(self._run(self.calls.stats()))
+
+    def ping(self) -> None:
+        """Return when Redis answers; StoreUnavailable when it does not."""
+        self._command("PING")
+
+    def server(self) -> dict[str, str]:
+        """The fields of INFO server."""
+        lines = self._command("INFO", "server")
+        return dict(line.split(":", 1) for line in lines.decode().splitlines() if ":" in line)
+
+    def command(self, *args: str) -> Any:
+        """Any Redis command, its reply undecoded: for `ferryman redis`."""
+        return self._command(*args)
+
+    # How a call reaches Redis.
+
+    def _run(self, call: Call) -> Any:
+        script = scripts()[call.verb]
+        args = (script.sha, 1, self.keys.prefix, *call.args)
+        try:
+            return self._command("EVALSHA", *args)
+        except NoScriptError:
+            self._command("SCRIPT LOAD", script.text)
+            return self._command("EVALSHA", *args)
+
+    def _command(self, *args: Any) -> Any:
+        return self._attempt(lambda: self._redis.execute_command(*args))
+
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]], transaction: bool = False) -> Any:
+        def send() -> Any:
+            with self._redis.pipeline(transaction=transaction) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                return pipe.execute()
+
+        return self._attempt(send)
+
+    def _attempt(self, send: Any) -> Any:
+        left = self._down_until - time.monotonic()
+        if left > 0:
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        for n in range(1, self._tries + 1):
+            try:
+                return send()
+            except RedisError as error:
+                if n < self._tries and is_lost_connection(error):
+                    continue
+                unavailable = as_unavailable(error, self.address)
+                if unavailable is None:
+                    raise
+                if is_lost_connection(error):
+                    self._down_until = time.monotonic() + PAUSE
+                raise unavailable from error
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _state(self, job_id: str, reply: bytes) -> State:
+        if reply == b"missing":
+            raise JobNotFound(job_id)
+        return State(reply.decode())
+
+
+def _record(job_id: str, flat: Sequence[bytes]) -> Job | None:
+    raw = records.pairs(flat)
+    if not raw or "deleted" in raw:
+        return None
+    return Job.from_fields(job_id, raw)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")

@@ -1,0 +1,145 @@
+"""One connection a worker owns: scripts in one round trip, and waiting in BLMOVE.
+
+Nothing here retries a lost reply. The caller learns that the outcome is unknown
+(StoreUnavailable) and compares `running:<itself>` with its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.connection import AbstractConnection
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ferryman.errors import StoreUnavailable
+from ferryman.keys import Keys
+from ferryman.store.calls import Call
+from ferryman.store.connect import BLOCK, as_unavailable, connection, redis_errors
+from ferryman.store.scripts import scripts
+
+
+class Wire:
+    """A connection that runs several scripts in one round trip. For one thread."""
+
+    def __init__(self, source: redis.ConnectionPool, keys: Keys, address: str) -> None:
+        self._conn = connection(source)
+        self._prefix, self._address = keys.prefix, address
+        self._scripts = scripts()
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """The replies in order. A script that failed gives its StoreUnavailable in its place.
+
+        Raises StoreUnavailable when the connection failed: then each may have run or not.
+        """
+        with redis_errors(self._address):
+            self._conn.connect()
+            replies = self._send([self._evalsha(call) for call in calls])
+            missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if missing:
+                again = self._load_and_run([calls[i] for i in missing])
+                for i, reply in zip(missing, again, strict=True):
+                    replies[i] = reply
+        return [self._judge(reply) for reply in replies]
+
+    def command(self, *args: str | int | float) -> Any:
+        """One plain command."""
+        with redis_errors(self._address):
+            self._conn.connect()
+            return self._judge(self._send([args])[0])
+
+    def close(self) -> None:
+        """Disconnect; the next use connects again."""
+        self._conn.disconnect()
+
+    def _evalsha(self, call: Call) -> tuple[Any, ...]:
+        return ("EVALSHA", self._scripts[call.verb].sha, 1, self._prefix, *call.args)
+
+    def _load_and_run(self, calls: Sequence[Call]) -> list[Any]:
+        # NOSCRIPT means the command did nothing (a restart, SCRIPT FLUSH): it may be sent again.
+        self._send([("SCRIPT", "LOAD", script.text) for script in self._scripts.values()])
+        return self._send([self._evalsha(call) for call in calls])
+
+    def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        try:
+            self._conn.send_packed_command(self._conn.pack_commands(commands), check_health=False)
+            return [self._read() for _ in commands]
+        except BaseException:
+            # A half-read connection must never be used again.
+            self._conn.disconnect()
+            raise
+
+    def _read(self) -> Any:
+        try:
+            return self._conn.read_response()
+        except ResponseError as error:
+            return error
+
+    def _judge(self, reply: Any) -> Any:
+        if not isinstance(reply, RedisError):
+            return reply
+        return as_unavailable(reply, self._address) or StoreUnavailable(f"script failed: {reply}")
+
+
+class Listener:
+    """One list watched by a blocked BLMOVE, LEFT to RIGHT into `running:<worker>`."""
+
+    def __init__(
+        self, source: redis.ConnectionPool, keys: Keys, name: str, worker: str, address: str
+    ) -> None:
+        self.name = name
+        self.armed = False
+        self._conn: AbstractConnection = connection(source)
+        self._command = (
+            "BLMOVE", keys.prefix + name, keys.running(worker), "LEFT", "RIGHT", BLOCK,
+        )  # fmt: skip
+        self._client_id = 0
+        self._address = address
+
+    def arm(self) -> None:
+        """Start waiting; the id arrives on the socket."""
+        with redis_errors(self._address):
+            try:
+                if not self._conn.is_connected:
+                    self._conn.connect()
+                    self._conn.send_command("CLIENT", "ID", check_health=False)
+                    self._client_id = int(self._conn.read_response())
+                self._conn.send_command(*self._command, check_health=False)
+            except BaseException:
+                self.close()
+                raise
+        self.armed = True
+
+    def fileno(self) -> int:
+        """The socket, for a selector."""
+        sock = self._conn._get_socket()
+        return -1 if sock is None else sock.fileno()
+
+    @property
+    def connected(self) -> bool:
+        """False after the connection failed; a refusal by Redis leaves it up."""
+        return bool(self._conn.is_connected)
+
+    @property
+    def client_id(self) -> int:
+        """The connection's id in Redis, to unblock it by."""
+        return self._client_id
+
+    def take(self) -> str | None:
+        """The id that arrived, or None when the wait ended empty. Call it when readable."""
+        self.armed = False
+        with redis_errors(self._address):
+            try:
+                reply = self._conn.read_response()
+            except ResponseError:
+                raise  # an answer, such as OOM: the connection is whole
+            except BaseException:
+                self.close()
+                raise
+        return None if reply is None else reply.decode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """Disconnect; `arm` connects again."""
+        self.armed = False
+        self._conn.disconnect()

@@ -1,0 +1,42 @@
+"""How a run ended, before anything is decided about the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler gave back a value; `result` is its JSON text, None for no result."""
+
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run ended in an error. `final`: no retry would help. `delay` replaces the backoff."""
+
+    error: str
+    traceback: str = ""
+    final: bool = False
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The handler asked to run again after `delay` seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The worker is stopping and the run was cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run stopped because it was asked to."""
+
+
+Outcome = Returned | Failed | Snoozed | Stopped | Cancelled

@@ -1,0 +1,225 @@
+"""Runs handlers: threads for functions, one event loop for coroutines.
+
+A run has one slot from `start` to its outcome. At its time limit it is interrupted: an exception
+raised in the thread, or the coroutine cancelled. What does not heed that is killed with the whole
+child by the supervisor. Next on the way of a job: `decide`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from ferryman import registry
+from ferryman.job import encode
+from ferryman.registry import (
+    BadPayload,
+    Bury,
+    Context,
+    Interrupt,
+    JobType,
+    Retry,
+    Snooze,
+)
+from ferryman.store import Claimed
+from ferryman_worker.decide import Policy
+from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
+
+RESULT_LIMIT = 65_536
+"""Bytes of JSON a result may have."""
+
+
+class _Timeout(Interrupt):
+    reason = "timeout"
+
+
+class _Cancel(Interrupt):
+    reason = "cancel"
+
+
+class _Stop(Interrupt):
+    reason = "stop"
+
+
+_INTERRUPTS: dict[str, type[Interrupt]] = {c.reason: c for c in (_Timeout, _Cancel, _Stop)}
+_OURS = {__file__, registry.__file__}
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+@dataclass(eq=False)
+class Run:
+    """One attempt under way in one slot."""
+
+    job: Claimed
+    job_type: JobType[Any, Any]
+    context: Context
+    limits: Policy
+    slot: int
+    started: float = 0.0
+    limit_at: float = 0.0
+    duration: float = 0.0
+    outcome: Outcome | None = None
+    interrupted: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _thread: int | None = None
+    _task: asyncio.Task[None] | None = None
+
+    def interrupt(self, reason: str) -> bool:
+        """Ask the handler to stop, once: "timeout", "cancel" or "stop"."""
+        with self._lock:
+            if self.interrupted or (self._thread is None and self._task is None):
+                return False
+            self.interrupted = reason
+            if self._task is not None:
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+            elif self._thread is not None:
+                _raise_in(ctypes.c_ulong(self._thread), ctypes.py_object(_INTERRUPTS[reason]))
+            return True
+
+    def enter(self, task: asyncio.Task[None] | None = None) -> None:
+        """The handler is about to be called: from here on it can be interrupted."""
+        with self._lock:
+            self._task = task
+            self._thread = None if task else threading.get_ident()
+
+    def leave(self) -> None:
+        """The handler is over: an interrupt that has not struck yet never will."""
+        with self._lock:
+            if self._thread is not None and self.interrupted:
+                _raise_in(ctypes.c_ulong(self._thread), None)
+            self._thread = self._task = None
+
+
+class Runner:
+    """T threads and an event loop; both start when first needed."""
+
+    def __init__(self, slots: int, done: Callable[[], None]) -> None:
+        self.outcomes: deque[Run] = deque()
+        self._done, self._slots = done, slots
+        self._queue: SimpleQueue[Run] = SimpleQueue()
+        self._threads = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, run: Run) -> None:
+        """Begin a run; it appears in `outcomes`, and `done` is called, when it is over."""
+        run.started = time.monotonic()
+        run.limit_at = run.started + run.limits.timeout
+        if run.job_type.is_async:
+            loop = self._loop or self._start_loop()
+            loop.call_soon_threadsafe(self._create, loop, run)
+            return
+        if self._threads < self._slots:
+            self._threads += 1
+            name = f"slot-{self._threads}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._queue.put(run)
+
+    def _work(self) -> None:
+        while True:
+            run = self._queue.get()
+            _call(run)
+            self._over(run)
+
+    def _over(self, run: Run) -> None:
+        run.duration = time.monotonic() - run.started
+        self.outcomes.append(run)
+        self._done()
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+        return loop
+
+    def _create(self, loop: asyncio.AbstractEventLoop, run: Run) -> None:
+        task = loop.create_task(_await(run))
+        run.enter(task)
+        task.add_done_callback(lambda _: self._over(run))
+
+
+def _call(run: Run) -> None:
+    try:
+        try:
+            run.enter()
+            value = run.job_type.call(json.loads(run.job.payload), run.context)
+            run.outcome = returned(value)
+        except BaseException as error:
+            run.outcome = failed(error, run)
+        run.leave()
+    except Interrupt as late:
+        # It struck between the handler's end and leave(), the one place left for it.
+        run.leave()
+        run.outcome = run.outcome or failed(late, run)
+
+
+async def _await(run: Run) -> None:
+    try:
+        run.outcome = returned(await run.job_type.call(json.loads(run.job.payload), run.context))
+    except BaseException as error:
+        run.outcome = failed(error, run)
+    run.leave()
+
+
+def returned(value: Any) -> Outcome:
+    """The outcome of a value; one that is no JSON or too large fails for good."""
+    if value is None:
+        return Returned(None)
+    try:
+        text = encode(value)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        return Failed(f"result is not JSON: {error}", final=True)
+    if size > RESULT_LIMIT:
+        return Failed(f"result has {size} bytes; at most {RESULT_LIMIT} are kept", final=True)
+    return Returned(text)
+
+
+def failed(error: BaseException, run: Run) -> Outcome:
+    """The outcome of what a handler raised."""
+    match error:
+        case Snooze():
+            return Snoozed(error.delay)
+        case Bury():
+            return Failed(error.reason, final=True)
+        case Retry():
+            return Failed(error.reason, delay=error.delay)
+        case BadPayload():
+            return Failed(str(error), final=True)
+        case Interrupt() | asyncio.CancelledError() if run.interrupted:
+            return _interrupted(run)
+    return Failed(_describe(error), _trace(error))
+
+
+def _interrupted(run: Run) -> Outcome:
+    if run.interrupted == "cancel":
+        return Cancelled()
+    if run.interrupted == "stop":
+        return Stopped()
+    return Failed(f"timeout: ran longer than {run.limits.timeout:g} s")
+
+
+def _describe(error: BaseException) -> str:
+    # str() of an exception is code of the handler's, and may itself raise.
+    try:
+        text = str(error)
+    except Exception as second:
+        text = f"(its text cannot be had: {type(second).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _trace(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:
+        trace = trace.tb_next  # it begins where the handler does
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace, limit=-20))
+    except Exception:
+        return ""

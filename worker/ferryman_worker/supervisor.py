@@ -1,0 +1,336 @@
+"""The supervisor: forks the children and the upkeep, and sees to it that they live and obey.
+
+One thread, no connection to Redis, no user code: it can fork at any time and never hangs. It sees
+a child die at once and kills one whose run outlasted its hard limit; what becomes of the jobs is
+upkeep's business. Next: `child`, `upkeep`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from ferryman import logs
+from ferryman.config import Settings
+from ferryman.keys import ALONE, LEVELS, Keys
+from ferryman_worker import upkeep
+from ferryman_worker.board import Board
+from ferryman_worker.child import LEASE_LOST, Post
+from ferryman_worker.fork import BROKEN_APP, fork, serve_child
+from ferryman_worker.link import Link
+
+LOOK = 0.25
+"""Seconds between two looks at the boards."""
+
+SILENCE = 30.0
+"""Seconds without a tick after which a child with nothing to run counts as hung."""
+
+CLEAN_UP = 1.5
+"""Seconds for upkeep to give back the jobs of children killed at a stop; drain + this < 10 s."""
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class ChildProcess:
+    """A child as its parent knows it."""
+
+    pid: int
+    worker: str
+    board: Board
+    link: Link
+    slots: int
+    alone: bool
+    started: float = field(default_factory=time.monotonic)
+    ready: bool = False
+    how: str = "crashed"
+    overran: list[tuple[str, int]] = field(default_factory=list)
+    reason: str = ""
+
+
+class Supervisor:
+    """One worker: its children, its upkeep, and the way it stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.host = socket.gethostname()
+        self.name = self._name(os.getpid())
+        self.children: dict[int, ChildProcess] = {}
+        self.upkeep_pid = 0
+        self.upkeep: Link | None = None
+        self.selector = selectors.DefaultSelector()
+        self.stop_at: float | None = None
+        self.exit_code = 0
+        self.was_ready = False
+        self.fork_at = 0.0
+        self.quick_deaths = 0
+        self.roster_at = 0.0
+        self.types: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Serve until stopped; the exit code."""
+        self._catch_signals()
+        self._fork_upkeep()
+        for slots in _shares(self.settings.num_workers, self.settings.processes):
+            self._fork_child(slots)
+        log.info(logs.WORKER_STARTED, worker=self.name, slots=self.settings.num_workers,
+                 queues=",".join(self.settings.queues))  # fmt: skip
+        while self.children or self.stop_at is None:
+            self._look()
+        self._end_upkeep()
+        log.info(logs.WORKER_STOPPED, worker=self.name)
+        return self.exit_code
+
+    def _look(self) -> None:
+        for key, _ in self.selector.select(LOOK):
+            key.data()
+        self._reap()
+        self._send_roster()
+        for child in list(self.children.values()):
+            self._judge(child)
+        if self.stop_at is None:
+            self._replace()
+        elif time.monotonic() >= self.stop_at:
+            self._kill_all("released", "the worker stopped before it ended")
+
+    # Children.
+
+    def _fork_child(self, slots: int, alone: bool = False) -> None:
+        board, (ours, theirs) = Board(slots), Link.pair()
+        levels = (ALONE,) if alone else LEVELS
+        lists = [Keys().pending_name(q, level) for level in levels for q in self.settings.queues]
+        close = [*self._descriptors(), ours.fileno()]
+
+        def body() -> None:
+            post = Post(self._name(os.getpid()), lists, slots, alone)
+            serve_child(self.settings, post, board, theirs, close)
+
+        pid = fork(body)
+        theirs.close()
+        # The child learns its name from its pid and tells it when it is ready.
+        child = ChildProcess(pid, "", board, ours, slots, alone)
+        self.children[pid] = child
+        self.selector.register(ours, selectors.EVENT_READ, lambda: self._hear(child))
+
+    def _hear(self, child: ChildProcess) -> None:
+        for message in child.link.receive():
+            if message["kind"] == "named":
+                child.worker = message["worker"]
+            elif message["kind"] == "ready":
+                child.ready = self.was_ready = True
+                self.types = message["types"]
+                self._tell_upkeep("types", types=self.types)
+                self.roster_at = 0.0
+                log.info(logs.CHILD_STARTED, worker=child.worker, slots=child.slots,
+                         alone=child.alone)  # fmt: skip
+        if child.link.closed:
+            self._forget_link(child.link)
+
+    def _judge(self, child: ChildProcess) -> None:
+        """Kill a child with a run past its hard limit, or one that hangs with none."""
+        overran = child.board.overran()
+        hung = child.ready and not child.board.busy() and child.board.silence() > SILENCE
+        if child.how != "crashed" or not (overran or hung):
+            return
+        reason = "a run outlasted its time limit" if overran else "its loop stopped"
+        log.error(
+            logs.CHILD_KILLED, worker=child.worker, reason=reason, ids=[i for i, _ in overran]
+        )
+        self._kill(child, "killed", reason)
+
+    def _kill(self, child: ChildProcess, how: str, reason: str) -> None:
+        child.how, child.reason = how, reason
+        os.kill(child.pid, signal.SIGKILL)
+
+    def _kill_all(self, how: str, reason: str) -> None:
+        for child in self.children.values():
+            if child.how == "crashed":
+                self._kill(child, how, reason)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self.upkeep_pid:
+                self._upkeep_died(code)
+            elif pid in self.children:
+                self._bury(self.children.pop(pid), code)
+
+    def _bury(self, child: ChildProcess, code: int) -> None:
+        """A child is dead: upkeep moves its jobs on, whatever the reason."""
+        while not child.link.closed:  # what it said last is still to be read
+            self._hear(child)
+        if code == BROKEN_APP and not self.was_ready:
+            self.exit_code = 1
+            self._stop(0)
+            return
+        if child.worker and code != LEASE_LOST:
+            # The dead write nothing more: what the board says now is how it was.
+            overran = child.board.overran() if child.how == "killed" else []
+            how = child.how if code else "released"  # a clean end leaves nothing begun
+            reason = child.reason or f"its process died: {_cause(code)}"
+            self._tell_upkeep("gone", worker=child.worker, how=how, reason=reason, overran=overran)
+        if code:
+            log.error(logs.CHILD_DIED, worker=child.worker, cause=_cause(code))
+            quick = time.monotonic() - child.started < 1.0
+            self.quick_deaths = self.quick_deaths + 1 if quick else 0
+            self.fork_at = time.monotonic() + (min(5.0, 0.1 * 2**self.quick_deaths) if quick else 0)
+
+    def _replace(self) -> None:
+        regular = sorted(c.slots for c in self.children.values() if not c.alone)
+        if time.monotonic() < self.fork_at:
+            return
+        wanted = _shares(self.settings.num_workers, self.settings.processes)
+        for slots in regular:
+            wanted.remove(slots)
+        for slots in wanted:
+            self._fork_child(slots)
+        if not self.upkeep_pid:
+            self._fork_upkeep()
+
+    # Upkeep.
+
+    def _fork_upkeep(self) -> None:
+        ours, theirs = Link.pair()
+        close = [*self._descriptors(), ours.fileno()]
+        pid = fork(lambda: upkeep.serve(self.settings, self.name, theirs, close))
+        theirs.close()
+        self.upkeep_pid, self.upkeep = pid, ours
+        self.selector.register(ours, selectors.EVENT_READ, self._hear_upkeep)
+        self._tell_upkeep("types", types=self.types)
+        self.roster_at = 0.0
+
+    def _hear_upkeep(self) -> None:
+        assert self.upkeep is not None
+        for message in self.upkeep.receive():
+            match message["kind"]:
+                case "alone":
+                    self._run_alone(message["jobs"])
+                case "cancel":
+                    for child in self._named(message["worker"]):
+                        child.link.send("cancel", id=message["id"])
+                case "lost":
+                    for child in self._named(message["worker"]):
+                        self._kill(child, "crashed", "its lease was lost")
+        if self.upkeep.closed:
+            self._forget_link(self.upkeep)
+
+    def _named(self, worker: str) -> list[ChildProcess]:
+        return [c for c in self.children.values() if c.worker == worker]
+
+    def _run_alone(self, jobs: int) -> None:
+        """Fork a child for each job that must run alone, at most as many as there are slots."""
+        there = [c for c in self.children.values() if c.alone]
+        idle = sum(1 for c in there if not c.board.busy())
+        for _ in range(min(jobs - idle, self.settings.num_workers - len(there))):
+            if self.stop_at is None:
+                self._fork_child(1, alone=True)
+
+    def _send_roster(self) -> None:
+        if time.monotonic() < self.roster_at:
+            return
+        self.roster_at = time.monotonic() + 1.0
+        busy = {c.worker: c.board.busy() for c in self.children.values() if c.ready}
+        self._tell_upkeep("roster", busy=busy)
+
+    def _tell_upkeep(self, kind: str, **content: Any) -> None:
+        if self.upkeep is not None:
+            self.upkeep.send(kind, **content)
+
+    def _upkeep_died(self, code: int) -> None:
+        # What it had not done yet is found again: by its lease a dead child is late like any other.
+        log.error(logs.CHILD_DIED, worker=self.name, cause=f"upkeep: {_cause(code)}")
+        if self.upkeep is not None:
+            self._forget_link(self.upkeep)
+        self.upkeep_pid, self.upkeep = 0, None
+
+    def _end_upkeep(self) -> None:
+        if self.upkeep is None:
+            return
+        self.upkeep.send("stop")
+        end = time.monotonic() + CLEAN_UP
+        while time.monotonic() < end and not self.upkeep.closed:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.upkeep, selectors.EVENT_READ)
+                if selector.select(end - time.monotonic()):
+                    self.upkeep.receive()
+        if not self.upkeep.closed:
+            os.kill(self.upkeep_pid, signal.SIGKILL)
+
+    # Stopping.
+
+    def _catch_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._signals = (reader, writer)
+        self.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(4096))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the loop
+
+    def _on_stop_signal(self, number: int, _frame: object) -> None:
+        if self.stop_at is None:
+            log.info(logs.WORKER_STOPPING, worker=self.name, signal=signal.Signals(number).name)
+            self._stop(self.settings.drain)
+        else:
+            self.stop_at = 0.0  # a second signal: at once
+
+    def _stop(self, drain: float) -> None:
+        self.stop_at = time.monotonic() + drain
+        for child in self.children.values():
+            child.link.send("stop", drain=drain)
+
+    # Small things.
+
+    def _name(self, pid: int) -> str:
+        """host:pid:nonce. The nonce, for in containers host and pid both come again."""
+        return f"{self.host}:{pid}:{secrets.token_hex(4)}"
+
+    def _descriptors(self) -> list[int]:
+        """What a fork must close, so that the closing of a link is seen by its other end."""
+        links = [c.link for c in self.children.values()] + ([self.upkeep] if self.upkeep else [])
+        return [link.fileno() for link in links if link.fileno() >= 0]
+
+    def _forget_link(self, link: Link) -> None:
+        if link.fileno() >= 0:
+            self.selector.unregister(link)
+            link.close()
+
+
+def _shares(slots: int, processes: int) -> list[int]:
+    """Slots spread evenly over the children: 5 over 2 is 3 and 2."""
+    return [slots // processes + (1 if i < slots % processes else 0) for i in range(processes)]
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def preload() -> Sequence[str]:
+    """Modules every child needs, imported before the fork: a child is ready in milliseconds."""
+    import pydantic  # noqa: F401  (imported for the children)
+
+    from ferryman_worker import jobs
+
+    return list(jobs.ferry.registry)

@@ -1,0 +1,25 @@
+"""`ferryman worker`: checks that everything is in place, then supervises."""
+
+from __future__ import annotations
+
+import sys
+
+from ferryman import logs
+from ferryman.config import Settings
+from ferryman.errors import StoreUnavailable
+from ferryman.store import Store
+from ferryman_worker.supervisor import Supervisor, preload
+
+
+def work(settings: Settings) -> int:
+    """Run a worker until it is stopped; its exit code (0 stopped, 1 broken app, 3 no Redis)."""
+    logs.configure(settings)
+    store = Store(settings, timeout=2.0, tries=1)
+    try:
+        store.ping()
+    except StoreUnavailable as error:
+        print(f"ferryman worker: {error}", file=sys.stderr)
+        return 3
+    store.close()
+    preload()
+    return Supervisor(settings).run()
