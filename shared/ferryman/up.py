@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 
 import structlog
 
+from ferryman import logs
 from ferryman.config import Settings, mask
 from ferryman.embedded import EmbeddedServer
 from ferryman.errors import ConfigError, StoreUnavailable
@@ -148,7 +149,8 @@ class _Kept:
         now = time.monotonic()
         self._failures = 1 if now - self._since > STABLE else self._failures + 1
         wait = RESTART_DELAYS[min(self._failures, len(RESTART_DELAYS)) - 1]
-        structlog.get_logger().warning("part_ended", part=self._part.name, how=how, again_in_s=wait)
+        log = structlog.get_logger()
+        log.warning(logs.PART_ENDED, part=self._part.name, how=how, again_in_s=wait)
         return now + wait
 
     def _again(self, pause: Pause) -> None:

@@ -175,7 +175,7 @@ class Supervisor:
         while not child.link.closed:  # what it said last is still to be read
             self._hear(child)
         if code == BROKEN_APP and not self.was_ready:
-            self.exit_code = 1
+            self.exit_code = 2
             self._stop(0)
             return
         if child.worker and code != LEASE_LOST:

@@ -12,7 +12,7 @@ from ferryman_worker.supervisor import Supervisor, preload
 
 
 def work(settings: Settings) -> int:
-    """Run a worker until it is stopped; its exit code (0 stopped, 1 broken app, 3 no Redis)."""
+    """Run a worker until it is stopped; its exit code (0 stopped, 2 broken app, 3 no Redis)."""
     logs.configure(settings)
     store = Store(settings, timeout=2.0, tries=1)
     try:

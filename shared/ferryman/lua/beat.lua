@@ -12,8 +12,8 @@ local alive, cancels, late, alone = {}, {}, {}, 0
 local function stop_requests(worker)
   local list = P .. 'cancel:' .. worker
   for _, id in ipairs(redis.call('LRANGE', list, 0, 99)) do
-    local j = redis.call('HMGET', P .. 'job:' .. id, 'state', 'worker')
-    if j[1] == 'running' and j[2] == worker then
+    local j = redis.call('HMGET', P .. 'job:' .. id, 'state', 'worker', 'cancel_requested')
+    if j[1] == 'running' and j[2] == worker and j[3] then
       cancels[#cancels + 1] = worker
       cancels[#cancels + 1] = id
     else

@@ -8,6 +8,7 @@
 -- @include count
 -- @include settle
 -- @include cancelled
+-- @include erase
 -- @include forget
 local id, attempt = ARGV[4], ARGV[5]
 local job = P .. 'job:' .. id

@@ -38,6 +38,10 @@ end
 local function owned(id, job, j)
   if not adopt then return end
   if free > 0 then return hand_out(id, tonumber(j.attempt), j) end
+  if redis.call('HEXISTS', job, 'cancel_requested') == 1 then
+    remove(id)
+    return cancelled(id, j.queue, 'running')
+  end
   redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
   shift(j.queue, 'running', 'pending')
   count('released_total')
@@ -96,8 +100,11 @@ local function begin(id)
   end
 end
 
+local seen = {}
 for i = 9 + lists, #ARGV do
-  if redis.call('LPOS', RUNNING, ARGV[i]) then begin(ARGV[i]) end
+  local id = ARGV[i]
+  if not seen[id] and redis.call('LPOS', RUNNING, id) then begin(id) end
+  seen[id] = true
 end
 local moves = 0
 for i = 9, 8 + lists do

@@ -7,8 +7,10 @@
 -- LREM in a list of 1,000,000 would stop Redis for 20 ms.
 -- @include head
 -- @include count
+-- @include erase
 local id, job = ARGV[4], P .. 'job:' .. ARGV[4]
-local j = redis.call('HMGET', job, 'state', 'queue', 'dropped', 'deleted', 'idempotency_key')
+local j = redis.call('HMGET', job, 'state', 'queue', 'dropped', 'deleted', 'idempotency_key',
+  'priority', 'alone')
 local state, queue = j[1], j[2] or 'default'
 if not state or j[4] then return 'missing' end
 if state == 'running' then return state end
@@ -18,11 +20,11 @@ if state == 'pending' then dropped = dropped + 1 end
 if state == 'scheduled' then redis.call('ZREM', P .. 'scheduled', id) end
 if state == 'failed' then redis.call('LREM', P .. 'dlq', 1, id) end
 if state == 'pending' or state == 'scheduled' then shift(queue, state, 'cancelled') end
-redis.call('DEL', job)
+erase(id, j[5])
 if dropped > 0 then
-  redis.call('HSET', job, 'state', 'cancelled', 'deleted', 1, 'dropped', dropped)
+  redis.call('HSET', job, 'state', 'cancelled', 'deleted', 1, 'dropped', dropped,
+    'lies_in', queue .. ':' .. (j[7] and 'alone' or j[6] or 'normal'))
 end
-if j[5] then redis.call('DEL', P .. 'idem:' .. j[5]) end
 count('deleted_total')
 write_counts()
 return state

@@ -25,13 +25,16 @@ local function read_jobs()
   return jobs
 end
 
--- The id and digest of the job this one repeats, if any: in Redis or earlier in this call.
+-- The id and digest of the job this one repeats, if any: by its key, then by its id, in Redis or
+-- earlier in this call.
 local function repeats(job, seen)
-  local id = job.key ~= '' and (seen[job.key] or redis.call('GET', P .. 'idem:' .. job.key)) or job.id
-  if seen['id:' .. id] then return id, seen['id:' .. id] end
-  local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped')
-  if known[1] and not known[3] then return id, known[2] or '' end
-  if known[3] and id == job.id then job.dropped = known[4] end
+  local by_key = job.key ~= '' and (seen['key:' .. job.key] or redis.call('GET', P .. 'idem:' .. job.key))
+  for _, id in ipairs({by_key or job.id, job.id}) do
+    if seen['id:' .. id] then return id, seen['id:' .. id] end
+    local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped', 'lies_in')
+    if known[1] and not known[3] then return id, known[2] or '' end
+    if id == job.id then job.dropped, job.lies_in = known[4], known[5] end
+  end
 end
 
 local function room(queue, more)
@@ -40,13 +43,22 @@ local function room(queue, more)
   return tonumber(q[2] or 0) + tonumber(q[3] or 0) + tonumber(q[4] or 0) + more <= limit, limit
 end
 
+-- A deleted job of this id may have left an entry in a list, perhaps of another queue: it goes, so
+-- that the id lies where it belongs. Only this rare case searches a list.
+local function clear_away(job)
+  for _, place in ipairs({'pending:', 'held:'}) do
+    job.dropped = job.dropped - redis.call('LREM', P .. place .. job.lies_in, 1, job.id)
+  end
+  redis.call('DEL', P .. 'job:' .. job.id)
+end
+
 local function write(job)
   local key = P .. 'job:' .. job.id
   local due = job.run_at or (job.delay and now + job.delay)
   local state = (due and due > now) and 'scheduled' or 'pending'
-  if job.dropped then redis.call('DEL', key) end
+  if job.dropped then clear_away(job) end
   redis.call('HSET', key, 'state', state, 'created_at', NOW, unpack(ARGV, job.first, job.last))
-  if job.dropped then redis.call('HSET', key, 'dropped', job.dropped) end
+  if job.dropped and job.dropped > 0 then redis.call('HSET', key, 'dropped', job.dropped) end
   if job.key ~= '' then redis.call('SET', P .. 'idem:' .. job.key, job.id, 'EX', KEY_TTL) end
   if state == 'scheduled' then
     redis.call('HSET', key, 'run_at', stamp(due))
@@ -67,7 +79,7 @@ for n, job in ipairs(jobs) do
     id, job.is_new = job.id, true
     more[job.queue] = (more[job.queue] or 0) + 1
     seen['id:' .. id] = job.digest
-    if job.key ~= '' then seen[job.key] = id end
+    if job.key ~= '' then seen['key:' .. job.key] = id end
   end
   answer[#answer + 1] = id
   answer[#answer + 1] = job.is_new and 1 or 0

@@ -7,6 +7,7 @@
 -- @include head
 -- @include count
 -- @include settle
+-- @include erase
 -- @include forget
 -- Upper bounds of job_processing_duration_seconds; ferryman.metrics reads the same list.
 local BUCKETS = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}

@@ -2,7 +2,7 @@
 -- promote: jobs that are due; scheduled -> pending, at the tail.
 -- KEYS[1] prefix
 -- ARGV head, then ids a call at most
--- Returns {promoted, of these to run alone, seconds to the next due (text) | ''}.
+-- Returns {ids that were due, of these to run alone, seconds to the next due (text) | ''}.
 -- Races with itself on another worker and with cancel: ZREM lets one of them win.
 -- @include head
 -- @include count
@@ -26,12 +26,12 @@ local function promote(id)
   redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
   push('RPUSH', id, queue, j[3], j[4])
   shift(queue, 'scheduled', 'pending')
+  count('promoted_total')
   if j[4] then alone = alone + 1 end
 end
 
 local due = redis.call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', NOW, 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(due) do promote(id) end
-count('promoted_total', #due)
 write_counts()
 local first = redis.call('ZRANGE', P .. 'scheduled', 0, 0, 'WITHSCORES')
 return {#due, alone, first[2] and stamp(tonumber(first[2]) - now) or ''}

@@ -5,7 +5,7 @@
 -- Begun jobs: crashes + 1; again at once, then after 5 s, buried at three; alone in a child.
 -- Not begun: to the head, nothing charged. Newest first, so that the order at the head is kept.
 -- Returns {ids left, recovered, buried, now waiting to run alone}. Call again until none is left.
--- Races with the worker, if it lives: reaped, it begins nothing more and settles nothing.
+-- Races with the worker, if it lives: reaped, it begins nothing more, and settles nothing moved here.
 -- @include head
 -- @include count
 -- @include push
@@ -18,7 +18,7 @@ local RUNNING, CRASHES, AGAIN = P .. 'running:' .. W, 3, 5
 local recovered, buried, alone = 0, 0, 0
 
 local function crash(id, job, j)
-  local crashes = tonumber(j[5] or 0) + 1
+  local crashes = (tonumber(j[5]) or 0) + 1
   local queue = j[3] or 'default'
   redis.call('HSET', job, 'crashes', crashes, 'error', ARGV[6],
     'errors', with_error(j[7], '{"attempt":' .. j[10] .. ',' .. string.sub(ARGV[5], 2)))

@@ -3,7 +3,8 @@
 -- KEYS[1] prefix
 -- ARGV head, then id, 1 when a new payload follows, payload (JSON)
 -- Returns the state the job was in, or 'missing'; any other state changes nothing.
--- An id that still lies in its list from before (dropped) is only unmarked.
+-- An id that still lies in its list from before (dropped) is only unmarked. The entry of its last
+-- life in `finished` stays and is noted as `stale`.
 -- @include head
 -- @include count
 -- @include push
@@ -21,6 +22,7 @@ redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
 if ARGV[5] == '1' then redis.call('HSET', job, 'payload', ARGV[6]) end
 if not j[4] then
   push('RPUSH', id, queue, j[3])
+  if state ~= 'failed' then redis.call('HINCRBY', job, 'stale', 1) end
 elseif redis.call('HINCRBY', job, 'dropped', -1) == 0 then
   redis.call('HDEL', job, 'dropped')
 end

@@ -1,10 +1,15 @@
 #!lua flags=allow-oom
 -- sweep: reaped workers whose list holds an id again: a claim that was under way when they died.
 -- KEYS[1] prefix
--- ARGV head, then seconds a reaped name is remembered, names to look at, first of them (newest: 0)
+-- ARGV head, then seconds a reaped name with an empty list is remembered, names to look at, first of them (newest: 0)
 -- Returns {names looked at, worker...}.
 -- @include head
-redis.call('ZREMRANGEBYSCORE', P .. 'reaped', '-inf', stamp(now - tonumber(ARGV[4])))
+local old = stamp(now - tonumber(ARGV[4]))
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'reaped', '-inf', old, 'LIMIT', 0, 100)) do
+  if redis.call('EXISTS', P .. 'running:' .. worker) == 0 then
+    redis.call('ZREM', P .. 'reaped', worker)
+  end
+end
 local first, found = tonumber(ARGV[6]), {0}
 local names = redis.call('ZREVRANGE', P .. 'reaped', first, first + tonumber(ARGV[5]) - 1)
 for _, worker in ipairs(names) do

@@ -102,7 +102,7 @@ class Store:
         return state
 
     def delete(self, job_id: str) -> State:
-        """Delete a waiting or finished job, ask a running one to stop; gives the state it was in."""
+        """Delete a waiting or finished job, ask a running one to stop; gives its last state."""
         state = self._state(job_id, self._run(self.calls.delete(job_id)))
         return self.cancel(job_id) if state is State.RUNNING else state
 

@@ -1,11 +1,16 @@
--- Finished ids past the cap go with their records, oldest first, at most 200 a call.
+-- Finished ids past the cap go with their records, oldest first, at most 200 a call. `stale`: how
+-- many entries here are of lives before a revive; they go alone.
 local function forget()
   for _ = 1, math.min(redis.call('LLEN', P .. 'finished') - FINISHED_CAP, 200) do
-    local job = P .. 'job:' .. redis.call('RPOP', P .. 'finished')
-    local j = redis.pcall('HMGET', job, 'state', 'dropped', 'idempotency_key')
-    if not j.err and (j[1] == 'completed' or j[1] == 'cancelled') and not j[2] then
-      redis.call('DEL', job)
-      if j[3] then redis.call('DEL', P .. 'idem:' .. j[3]) end
+    local id = redis.call('RPOP', P .. 'finished')
+    local job = P .. 'job:' .. id
+    local j = redis.pcall('HMGET', job, 'state', 'dropped', 'idempotency_key', 'stale')
+    if j.err or not j[1] then
+      -- gone before its entry
+    elseif j[4] then
+      if redis.call('HINCRBY', job, 'stale', -1) == 0 then redis.call('HDEL', job, 'stale') end
+    elseif (j[1] == 'completed' or j[1] == 'cancelled') and not j[2] then
+      erase(id, j[3])
     end
   end
 end

@@ -1,0 +1,95 @@
+"""What the commands share: settings from flags and environment, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ferryman import config
+
+if TYPE_CHECKING:
+    from ferryman.client import Ferryman
+    from ferryman.job import Job
+
+as_json = click.option("--json", "json_out", is_flag=True, help="Print JSON")
+
+
+def settings(context: click.Context, **flags: Any) -> config.Settings:
+    """Settings in force: flag > environment > the server `ferryman up` started here > default."""
+    redis_url = context.find_root().obj
+    loaded = config.load(redis_url=redis_url, **flags)
+    if redis_url or os.environ.get("REDIS_URL"):
+        return loaded
+    note = Path(loaded.data) / "redis.url"
+    if note.is_file():
+        return config.with_redis(loaded, note.read_text("utf-8").strip())
+    return loaded
+
+
+def ferryman(context: click.Context) -> Ferryman:
+    """A client with the settings in force. Commands can wait longer than a request may."""
+    from ferryman.client import Ferryman
+    from ferryman.store import Store
+
+    loaded = settings(context)
+    return Ferryman(loaded, store=Store(loaded, timeout=5.0))
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, indented."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Columns under a header, as wide as they need; the last one as it is."""
+    lines = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
+        click.echo("  ".join([*cells, line[-1]]).rstrip())
+
+
+def utc(seconds: float | None) -> str:
+    """A time as RFC 3339 in UTC; "" for none."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def printable(text: str) -> str:
+    """One line safe for a terminal: what handlers and clients say may hold control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def job_view(job: Job) -> Mapping[str, Any]:
+    """The fields of a job a person reads, unset ones left out."""
+    view = {
+        "id": job.id,
+        "type": job.type,
+        "queue": job.queue,
+        "priority": job.priority,
+        "status": job.state.value,
+        "payload": json.loads(job.payload),
+        "attempt": job.attempt,
+        "failures": job.failures,
+        "crashes": job.crashes,
+        "max_attempts": job.max_attempts,
+        "created_at": utc(job.created_at),
+        "started_at": utc(job.started_at),
+        "completed_at": utc(job.completed_at),
+        "run_at": utc(job.run_at),
+        "worker": job.worker,
+        "progress": job.progress,
+        "result": None if job.result is None else json.loads(job.result),
+        "error": job.error,
+        "errors": [e | {"failed_at": utc(e["failed_at"])} for e in job.errors],
+        "tags": list(job.tags),
+        "meta": dict(job.meta),
+    }
+    return {name: value for name, value in view.items() if value not in (None, "", [], {})}
