@@ -227,7 +227,7 @@ def _parse(meta: Mapping[str, Any], text: str) -> Any:
     try:
         return meta["parse"](text)
     except ValueError as error:
-        shown = "a value that is not one" if meta["secret"] else repr(text)
+        shown = "a value that is not one" if meta["secret"] else repr(mask(text))
         raise ConfigError(f"{meta['env']}: expected {error}, got {shown}") from None
 
 
@@ -262,7 +262,7 @@ def table(settings: Settings, environ: Mapping[str, str] | None = None) -> list[
 
 def mask(url: str) -> str:
     """An address safe to print: its password replaced by ***."""
-    return re.sub(r"(://[^:/@]*:)[^@]+@", r"\1***@", url)
+    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", url)
 
 
 def with_redis(settings: Settings, url: str) -> Settings:

@@ -38,7 +38,7 @@ TICK = 1.0
 WAKE = 5.0
 """Seconds the leader waits at most for a job that is due before all others."""
 
-SWEEP = 5.0
+SWEEP = 10.0
 """Seconds between two looks at the lists of reaped workers."""
 
 STALE = 12.0

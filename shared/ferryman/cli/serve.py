@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -39,7 +40,10 @@ def up(context: click.Context, /, **flags: Any) -> None:
     """
     from ferryman.up import run_up
 
-    sys.exit(run_up(config.load(redis_url=context.find_root().obj, **flags)))
+    url = context.find_root().obj
+    if url:
+        os.environ["REDIS_URL"] = url  # named, even when it is the default's address
+    sys.exit(run_up(config.load(redis_url=url, **flags)))
 
 
 @click.command()

@@ -1,0 +1,68 @@
+# Everything a checkout needs. `make` alone lists the targets.
+# Only python3 (3.11 or newer, with venv) and make have to be there; the rest is put into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+
+# As many test processes as cores; ARGS chooses tests: make test ARGS="tests/unit -k backoff"
+TEST_PROCESSES ?= auto
+ARGS ?=
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+# One after the other, also under make -j: the targets share .venv and the terminal.
+.NOTPARALLEL:
+.PHONY: help run test check lint fmt type clean
+
+help:
+	@echo "Ferryman: a job service on Redis. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/run.stamp ## start everything: Redis-compatible server, API on port 8081, worker; Ctrl-C stops it
+	@exec $(BIN)/ferryman up
+
+test: $(VENV)/dev.stamp ## run the whole test suite
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+
+check: lint type test ## what CI runs: lint, types, tests
+
+lint: $(VENV)/dev.stamp ## style, formatting, and which part may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+
+fmt: $(VENV)/dev.stamp ## format, and mend what can be mended
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+type: $(VENV)/dev.stamp ## strict type check
+	@$(BIN)/mypy
+
+clean: ## remove what can be made again (.venv, caches); data stays
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
+	@echo "Installing Ferryman into $(VENV) (once; about half a minute)"
+	@$(PIP) install -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
+	@echo "Installing Ferryman and its test tools into $(VENV) (once; about a minute)"
+	@$(PIP) install -c constraints.txt -e '.[all,dev]'
+	@touch $(VENV)/run.stamp $@
+
+# A moved checkout, or one whose Python has gone, keeps paths that lead nowhere: build .venv anew.
+ifneq ($(CURDIR),$(shell test -x $(BIN)/python && cat $(VENV)/home 2>/dev/null))
+.PHONY: $(VENV)/pyvenv.cfg
+endif
+
+# $(error) stops with one line before any command runs.
+$(VENV)/pyvenv.cfg:
+	$(if $(shell command -v $(PYTHON) 2>/dev/null),,$(error $(PYTHON) was not found: install Python 3.11 or newer, or name one: make run PYTHON=/path/to/python3))
+	$(if $(shell $(PYTHON) -c 'import sys; print("ok" if sys.version_info >= (3, 11) else "")' 2>/dev/null),,$(error Ferryman needs Python 3.11 or newer and $(PYTHON) is $(shell $(PYTHON) -V 2>&1): install one and name it, e.g. make run PYTHON=python3.11))
+	$(if $(shell $(PYTHON) -c 'import venv, ensurepip; print("ok")' 2>/dev/null),,$(error $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv) and try again))
+	@test ! -e $(VENV)/home || rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@pwd > $(VENV)/home
