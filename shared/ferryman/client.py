@@ -38,6 +38,9 @@ from ferryman.store import Store
 
 T = TypeVar("T")
 
+MISSING: Any = object()
+"""Stands for a payload that was not given: None is a payload of its own, JSON's null."""
+
 _OPTIONS = frozenset(
     "id queue priority delay run_at max_attempts timeout backoff tags meta idempotency_key".split()
 )
@@ -93,7 +96,7 @@ class Ferryman:
 
         return register(name) if callable(name) else register
 
-    def enqueue(self, type: str, payload: Any = None, **options: Any) -> Handle:
+    def enqueue(self, type: str, payload: Any = MISSING, **options: Any) -> Handle:
         """Accept a job; give back its handle.
 
         Options: id, queue, priority ("high", "normal", "low" or 3, 2, 1), delay (seconds) or
@@ -144,8 +147,13 @@ class Handle:
         return None if text is None else json.loads(text)
 
 
-def draft(type: str, payload: Any = None, **options: Any) -> Draft:
-    """A valid `Draft`; InvalidJob names everything that is wrong with it."""
+def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
+    """A valid `Draft`; InvalidJob names everything that is wrong with it.
+
+    No payload stands for {}; None is JSON's null.
+    """
+    if payload is MISSING:
+        payload = {}
     check = _Check()
     unknown = set(options) - _OPTIONS
     for name in sorted(unknown):
@@ -156,11 +164,15 @@ def draft(type: str, payload: Any = None, **options: Any) -> Draft:
         check.add("/id", "expected 1 to 128 letters, digits, . _ : -")
     if not isinstance(type, str) or not 1 <= len(type) <= 128 or not type.isprintable():
         check.add("/type", "expected 1 to 128 printable characters")
-    queue = get("queue") or DEFAULT_QUEUE
+    queue = DEFAULT_QUEUE if get("queue") is None else get("queue")
     if not (isinstance(queue, str) and QUEUE_PATTERN.fullmatch(queue)):
         check.add("/queue", "expected 1 to 64 letters, digits, . _ -")
-    priority = get("priority", DEFAULT_PRIORITY)
-    if isinstance(priority, bool) or priority not in _PRIORITIES:
+    priority = DEFAULT_PRIORITY if get("priority") is None else get("priority")
+    if (
+        not isinstance(priority, str | int)
+        or isinstance(priority, bool)
+        or priority not in _PRIORITIES
+    ):
         check.add("/priority", 'expected "high", "normal" or "low", or 3, 2 or 1')
     if get("delay") is not None and get("run_at") is not None:
         check.add("/run_at", "expected delay or run_at, not both")
@@ -174,9 +186,9 @@ def draft(type: str, payload: Any = None, **options: Any) -> Draft:
     }
     max_attempts = check.number("/max_attempts", get("max_attempts"), 1, 1000, whole=True)
     backoff = check.build("/backoff", get("backoff"), _backoff)
-    tags = check.build("/tags", get("tags") or (), _tags)
-    meta = check.build("/meta", get("meta") or {}, _meta)
-    text = check.build("/payload", {} if payload is None else payload, _json)
+    tags = check.build("/tags", () if get("tags") is None else get("tags"), _tags)
+    meta = check.build("/meta", {} if get("meta") is None else get("meta"), _meta)
+    text = check.build("/payload", payload, _json)
     check.done()
     return Draft(
         id=job_id or new_id(),

@@ -82,6 +82,7 @@ class Child:
         self.idle = False
         self.stop_at: float | None = None
         self.terminated = False
+        self.asleep = False
         self.reconcile_at = time.monotonic() + RECONCILE
         self.retry_at = self.listen_at = 0.0
         self.trouble_count = 0
@@ -159,6 +160,7 @@ class Child:
         for job in turn.jobs:
             if job.id not in self.runs:
                 self._start(job)
+        self.runner.go()
 
     def _start(self, job: Claimed) -> None:
         job_type = self.ferry.registry.get(job.type)
@@ -211,7 +213,9 @@ class Child:
             armed = [listener for listener in self.port.listeners if listener.armed]
             for listener in armed:
                 selector.register(listener, selectors.EVENT_READ)
+            self.asleep = True  # before the look at the outcomes: see _nudge
             ready = {key.fileobj for key, _ in selector.select(self._timeout())}
+            self.asleep = False
         if self._wake in ready:
             self._drain_wake()
         if self.link in ready:
@@ -320,6 +324,9 @@ class Child:
         return not self.runs and (self.stop_at is not None or self.idle)
 
     def _nudge(self) -> None:
+        if not self.asleep:
+            return  # the loop is awake and looks before it sleeps: no system call
+        self.asleep = False
         with suppress(BlockingIOError):  # full: it will wake anyway
             self._waker.send(b"x")
 

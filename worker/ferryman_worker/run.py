@@ -16,7 +16,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 from ferryman import registry
@@ -105,7 +104,8 @@ class Runner:
     def __init__(self, slots: int, done: Callable[[], None]) -> None:
         self.outcomes: deque[Run] = deque()
         self._done, self._slots = done, slots
-        self._queue: SimpleQueue[Run] = SimpleQueue()
+        self._waiting: deque[Run] = deque()
+        self._idle: list[threading.Lock] = []
         self._threads = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -117,15 +117,42 @@ class Runner:
             loop = self._loop or self._start_loop()
             loop.call_soon_threadsafe(self._create, loop, run)
             return
-        if self._threads < self._slots:
+        self._waiting.append(run)
+
+    def go(self) -> None:
+        """Let the threads at what `start` was given.
+
+        One thread is woken, and each that takes a run wakes the next while there are more: very
+        short runs then follow each other in one thread, without a switch between threads for each.
+        """
+        if not self._waiting:
+            return
+        if not self._idle and self._threads < self._slots:
             self._threads += 1
             name = f"slot-{self._threads}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
-        self._queue.put(run)
+        else:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            return  # every thread is at work and looks here when it is done
 
     def _work(self) -> None:
+        asleep = threading.Lock()
+        asleep.acquire()
         while True:
-            run = self._queue.get()
+            try:
+                run = self._waiting.popleft()
+            except IndexError:
+                self._idle.append(asleep)
+                if self._waiting:  # came between the look and the nap
+                    self._wake_one()
+                asleep.acquire()
+                continue
+            self.go()
             _call(run)
             self._over(run)
 

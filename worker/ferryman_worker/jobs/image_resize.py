@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -73,9 +74,9 @@ def read(path: Path, name: str) -> Image:
         except (Bury, MemoryError):
             raise
         except Exception as error:
-            # Damaged files make Pillow raise almost anything. An OSError with a number is
-            # the disk's and worth another try; one without is Pillow's own verdict.
-            if isinstance(error, OSError) and error.errno is not None:
+            # Damaged files make Pillow raise almost anything. An OSError with a number is the
+            # disk's and worth another try, but for EINVAL: a seek to an offset that is nonsense.
+            if isinstance(error, OSError) and error.errno not in (None, EINVAL):
                 raise
             raise Bury(f"source {name!r} is not an image that can be read: {error}") from error
 
