@@ -33,7 +33,8 @@ def test_everything_wrong_is_named_in_one_answer() -> None:
     ("name", "value"),
     [
         ("id", "has space"), ("id", "x" * 129), ("id", ""), ("queue", "x" * 65), ("queue", "a:b"),
-        ("priority", 4), ("priority", []), ("queue", ""), ("priority", True), ("priority", "High"), ("delay", math.nan),
+        ("priority", []), ("queue", ""),
+        ("priority", 4), ("priority", True), ("priority", "High"), ("delay", math.nan),
         ("delay", True), ("delay", "5"), ("run_at", -1), ("timeout", 0), ("timeout", math.inf),
         ("max_attempts", 1.5), ("max_attempts", 1001), ("backoff", 3), ("backoff", {"bse": 1}),
         ("backoff", {"factor": 0.5}), ("backoff", {"jitter": "half"}), ("backoff", {"base": "1"}),
@@ -67,7 +68,7 @@ def test_delay_and_run_at_together_are_refused() -> None:
 
 
 def test_big_numbers_and_text_pass_untouched() -> None:
-    assert draft("t", {"n": 2**80, "s": "\u0000ä😀"}).payload == '{"n":%d,"s":"\\u0000ä😀"}' % 2**80
+    assert draft("t", {"n": 2**80, "s": "\u0000ä😀"}).payload == f'{{"n":{2**80},"s":"\\u0000ä😀"}}'
 
 
 def test_numbers_stand_for_priorities() -> None:

@@ -41,6 +41,9 @@ RECONCILE = 10.0
 LOOK = 0.25
 """Seconds at most between two looks at time limits while anything runs."""
 
+BRIEF_LOOK = 0.005
+"""The same while runs are brief: the longest one can wait for a slow neighbour to be told."""
+
 POLL = 0.2
 """Seconds between claims by script while BLMOVE is refused (Redis out of memory)."""
 
@@ -134,6 +137,7 @@ class Child:
             self.board.end(run.slot)
             self.free_slots.append(run.slot)
             assert run.outcome is not None
+            self.runner.observe(run.duration)
             worker, roll = self.post.worker, random.random()
             decision = decide(run.job, run.outcome, run.limits, worker, run.duration, roll)
             self.unsettled.append((run, decision))
@@ -228,7 +232,8 @@ class Child:
         now = time.monotonic()
         if self.runner.outcomes and now >= self.retry_at:
             return 0.0
-        waits = [LOOK if self.runs or self.stop_at else 1.0, self.reconcile_at - now]
+        look = BRIEF_LOOK if self.runner.brief else LOOK
+        waits = [look if self.runs or self.stop_at else 1.0, self.reconcile_at - now]
         if self.hungry or self.unsettled or now < self.retry_at:
             waits.append(self.retry_at - now)
         if now < self.listen_at:
