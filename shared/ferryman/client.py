@@ -164,10 +164,12 @@ def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
         check.add("/id", "expected 1 to 128 letters, digits, . _ : -")
     if not isinstance(type, str) or not 1 <= len(type) <= 128 or not type.isprintable():
         check.add("/type", "expected 1 to 128 printable characters")
-    queue = DEFAULT_QUEUE if get("queue") is None else get("queue")
+    queue: Any = get("queue")
+    queue = DEFAULT_QUEUE if queue is None else queue
     if not (isinstance(queue, str) and QUEUE_PATTERN.fullmatch(queue)):
         check.add("/queue", "expected 1 to 64 letters, digits, . _ -")
-    priority = DEFAULT_PRIORITY if get("priority") is None else get("priority")
+    priority: Any = get("priority")
+    priority = DEFAULT_PRIORITY if priority is None else priority
     if (
         not isinstance(priority, str | int)
         or isinstance(priority, bool)

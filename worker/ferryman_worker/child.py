@@ -11,6 +11,7 @@ import os
 import random
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,7 +40,7 @@ RECONCILE = 10.0
 """Seconds between two comparisons of `running:<itself>` with memory; also after every error."""
 
 LOOK = 0.25
-"""Seconds at most between two looks at time limits while anything runs."""
+"""Seconds between two looks at time limits, and at most between two turns of a busy loop."""
 
 BRIEF_LOOK = 0.005
 """The same while runs are brief: the longest one can wait for a slow neighbour to be told."""
@@ -92,15 +93,15 @@ class Child:
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
-        self.runner = Runner(post.slots, self._nudge)
+        self.runner = Runner(post.slots, lambda run: board.end(run.slot), self._nudge)
         self._store = ferry.store
 
     def loop(self) -> None:
         """Work until told to stop and everything claimed is settled."""
+        threading.Thread(target=self._watch_limits, name="limits", daemon=True).start()
         while not self._finished():
             self.board.tick()
             delivered = self._wait()
-            self._interrupt_overdue()
             try:
                 self._turn(delivered)
                 self._listen()
@@ -134,7 +135,6 @@ class Child:
         """Decide about the runs that are over; each frees its slot, which makes room to claim."""
         while self.runner.outcomes:
             run = self.runner.outcomes.popleft()
-            self.board.end(run.slot)
             self.free_slots.append(run.slot)
             assert run.outcome is not None
             self.runner.observe(run.duration)
@@ -316,14 +316,17 @@ class Child:
         except StoreUnavailable:
             self.port.reset()  # what arrived all the same is given back by the supervisor
 
-    def _interrupt_overdue(self) -> None:
-        now = time.monotonic()
-        stopping = self.stop_at is not None and now >= self.stop_at
-        for run in self.runs.values():
-            if run.limit_at and now >= run.limit_at:
-                run.interrupt("timeout")
-            elif stopping:
-                run.interrupt("stop")
+    def _watch_limits(self) -> None:
+        """Interrupt runs past their limit. A thread of its own: the loop may wait for Redis."""
+        while True:
+            time.sleep(LOOK)
+            now = time.monotonic()
+            stopping = self.stop_at is not None and now >= self.stop_at
+            for run in list(self.runs.values()):
+                if run.limit_at and now >= run.limit_at:
+                    run.interrupt("timeout")
+                elif stopping:
+                    run.interrupt("stop")
 
     def _finished(self) -> bool:
         return not self.runs and (self.stop_at is not None or self.idle)

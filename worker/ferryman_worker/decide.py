@@ -6,6 +6,7 @@ Next on the way of a job: `store.settle`, lua/<verb>.lua.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from ferryman.backoff import Backoff, DelayFormula
@@ -18,6 +19,9 @@ from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snooze
 
 ERROR_LIMIT = 8192
 """Bytes kept of an error's text, and of its traceback."""
+
+LONGEST = 315_360_000.0
+"""Seconds a job may be told to wait: ten years, as for a client's `delay`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def decide(
         case Returned(result):
             return Finish(job.id, job.attempt, result, duration)
         case Snoozed(delay):
-            return Snooze(job.id, job.attempt, delay)
+            return Snooze(job.id, job.attempt, _seconds(delay, Backoff().delay(1, roll)))
         case Stopped():
             return Release(job.id, job.attempt)
         case Cancelled():
@@ -67,8 +71,26 @@ def _failed(job: Claimed, run: Failed, limits: Policy, worker: str, roll: float)
     failures = job.failures + 1
     if run.final or failures >= limits.max_attempts:
         return Bury(job.id, job.attempt, error, entry, limits.noted_attempts)
-    delay = limits.delay(failures, roll) if run.delay is None else run.delay
+    wait = _backoff(limits, failures, roll)
+    delay = wait if run.delay is None else _seconds(run.delay, wait)
     return Retry(job.id, job.attempt, delay, error, entry, limits.noted_attempts)
+
+
+def _backoff(limits: Policy, failures: int, roll: float) -> float:
+    # A formula may be the application's own: what it raises must not end the child.
+    usual = Backoff().delay(failures, roll)
+    try:
+        return _seconds(limits.delay(failures, roll), usual)
+    except Exception:
+        return usual
+
+
+def _seconds(value: object, otherwise: float) -> float:
+    """A wait that Redis can keep. NaN would stop a script half way, and Lua has no rollback."""
+    if not isinstance(value, int | float):
+        return otherwise
+    capped = float(min(max(value, 0), LONGEST))
+    return otherwise if math.isnan(capped) else capped
 
 
 def history(attempt: int | None, worker: str, error: str, traceback: str = "") -> str:

@@ -104,11 +104,15 @@ class Run:
 
 
 class Runner:
-    """T threads and an event loop; both start when first needed."""
+    """T threads and an event loop; both start when first needed.
 
-    def __init__(self, slots: int, done: Callable[[], None]) -> None:
+    When a run is over `over` is called with it, in its own thread; then it lies in `outcomes` and
+    `done` is called, at once or, for brief runs, once for several.
+    """
+
+    def __init__(self, slots: int, over: Callable[[Run], None], done: Callable[[], None]) -> None:
         self.outcomes: deque[Run] = deque()
-        self._done, self._slots = done, slots
+        self._over_hook, self._done, self._slots = over, done, slots
         self._waiting: deque[Run] = deque()
         self._idle: list[threading.Lock] = []
         self._threads = 0
@@ -117,7 +121,7 @@ class Runner:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, run: Run) -> None:
-        """Begin a run; it appears in `outcomes`, and `done` is called, when it is over."""
+        """Hand over a run; a function waits for `go`."""
         run.limit_at = time.monotonic() + run.limits.timeout
         if run.job_type.is_async:
             loop = self._loop or self._start_loop()
@@ -164,6 +168,7 @@ class Runner:
 
     def _over(self, run: Run) -> None:
         run.duration = time.monotonic() - run.started
+        self._over_hook(run)
         self.outcomes.append(run)
         if not (self.brief and self._waiting):
             self._done()

@@ -6,7 +6,7 @@ import sys
 
 from ferryman import logs
 from ferryman.config import Settings
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.store import Store
 from ferryman_worker.supervisor import Supervisor, preload
 
@@ -16,10 +16,10 @@ def work(settings: Settings) -> int:
     logs.configure(settings)
     store = Store(settings, timeout=2.0, tries=1)
     try:
-        store.ping()
-    except StoreUnavailable as error:
+        store.check_server()
+    except (StoreUnavailable, ConfigError) as error:
         print(f"ferryman worker: {error}", file=sys.stderr)
-        return 3
+        return 3 if isinstance(error, StoreUnavailable) else 2
     store.close()
     preload()
     return Supervisor(settings).run()

@@ -33,7 +33,8 @@ for i = 6, 5 + 2 * n, 2 do
   end
   alive[#alive + 1] = known and 1 or 0
 end
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', NOW, 'LIMIT', 0, 100)) do
+local expired = redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', NOW, 'LIMIT', 0, 100)
+for _, worker in ipairs(expired) do
   late[#late + 1] = worker
   late[#late + 1] = redis.call('HGET', P .. 'worker:' .. worker, 'beat') or ''
 end

@@ -1,8 +1,8 @@
 #!lua
 -- enqueue: accept jobs, all or none. Not allow-oom: a full Redis refuses new work first.
 -- KEYS[1] prefix
--- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job:
---   id, queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields, f, v...
+-- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job: id,
+--   queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields, f, v...
 -- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth} or {'FULL', queue, limit}.
 -- Races with a repeat of itself: the same id or key is answered with the first job.
 -- @include head
@@ -28,17 +28,20 @@ end
 -- The id and digest of the job this one repeats, if any: by its key, then by its id, in Redis or
 -- earlier in this call.
 local function repeats(job, seen)
-  local by_key = job.key ~= '' and (seen['key:' .. job.key] or redis.call('GET', P .. 'idem:' .. job.key))
-  for _, id in ipairs({by_key or job.id, job.id}) do
+  local key = job.key ~= '' and 'idem:' .. job.key
+  local by_key = key and (seen[key] or redis.call('GET', P .. key))
+  for _, id in ipairs(by_key and {by_key, job.id} or {job.id}) do
     if seen['id:' .. id] then return id, seen['id:' .. id] end
-    local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped', 'lies_in')
+    local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped',
+      'lies_in')
     if known[1] and not known[3] then return id, known[2] or '' end
     if id == job.id then job.dropped, job.lies_in = known[4], known[5] end
   end
 end
 
 local function room(queue, more)
-  local q = redis.call('HMGET', P .. 'queue:' .. queue, 'max_pending', 'pending', 'scheduled', 'blocked')
+  local q = redis.call('HMGET', P .. 'queue:' .. queue, 'max_pending', 'pending', 'scheduled',
+    'blocked')
   local limit = tonumber(q[1] or MAX_PENDING)
   return tonumber(q[2] or 0) + tonumber(q[3] or 0) + tonumber(q[4] or 0) + more <= limit, limit
 end
@@ -79,7 +82,7 @@ for n, job in ipairs(jobs) do
     id, job.is_new = job.id, true
     more[job.queue] = (more[job.queue] or 0) + 1
     seen['id:' .. id] = job.digest
-    if job.key ~= '' then seen['key:' .. job.key] = id end
+    if job.key ~= '' then seen['idem:' .. job.key] = id end
   end
   answer[#answer + 1] = id
   answer[#answer + 1] = job.is_new and 1 or 0

@@ -13,10 +13,12 @@ local alone = 0
 
 local function promote(id)
   local job = P .. 'job:' .. id
-  local j = redis.pcall('HMGET', job, 'state', 'queue', 'priority', 'alone', 'expires_at', 'dropped')
+  local j = redis.pcall('HMGET', job, 'state', 'queue', 'priority', 'alone', 'expires_at',
+    'dropped')
   redis.call('ZREM', P .. 'scheduled', id)
   if j.err or j[1] ~= 'scheduled' then
-    return quarantine(id, 'scheduled', j.err and 'not a hash' or j[1] and 'is ' .. j[1] or 'no such job')
+    local reason = j.err and 'not a hash' or j[1] and 'is ' .. j[1] or 'no such job'
+    return quarantine(id, 'scheduled', reason)
   end
   local queue = j[2] or 'default'
   if j[5] and tonumber(j[5]) <= now then

@@ -5,7 +5,7 @@
 -- Begun jobs: crashes + 1; again at once, then after 5 s, buried at three; alone in a child.
 -- Not begun: to the head, nothing charged. Newest first, so that the order at the head is kept.
 -- Returns {ids left, recovered, buried, now waiting to run alone}. Call again until none is left.
--- Races with the worker, if it lives: reaped, it begins nothing more, and settles nothing moved here.
+-- Races with the worker, if it lives: reaped, it begins nothing more and settles nothing moved on.
 -- @include head
 -- @include count
 -- @include push

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- sweep: reaped workers whose list holds an id again: a claim that was under way when they died.
 -- KEYS[1] prefix
--- ARGV head, then seconds a reaped name with an empty list is remembered, names to look at, first of them (newest: 0)
+-- ARGV head, then seconds a reaped name with an empty list is remembered, names to look at,
+--   first of them (newest: 0)
 -- Returns {names looked at, worker...}.
 -- @include head
 local old = stamp(now - tonumber(ARGV[4]))

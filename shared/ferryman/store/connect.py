@@ -7,9 +7,9 @@ safe to repeat is repeated here, knowingly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,6 +17,7 @@ from redis.connection import AbstractConnection
 from redis.exceptions import (
     AuthenticationError,
     ConnectionError,
+    InvalidResponse,
     NoPermissionError,
     RedisError,
     ResponseError,
@@ -65,6 +66,11 @@ def pool(settings: Settings, timeout: float) -> redis.ConnectionPool:
     )
 
 
+def encoded(args: Sequence[Any]) -> list[Any]:
+    """A command's words as Redis takes them; an id of foreign bytes goes back as what it was."""
+    return [a.encode("utf-8", "surrogateescape") if isinstance(a, str) else a for a in args]
+
+
 def connection(source: redis.ConnectionPool) -> AbstractConnection:
     """One connection outside the pool's keeping, not yet connected."""
     return cast(AbstractConnection, source.make_connection())
@@ -95,6 +101,8 @@ def as_unavailable(error: RedisError, address: str) -> StoreUnavailable | None:
         if word == "OOM" or "command not allowed when used memory" in text:
             return StoreUnavailable("Redis is out of memory and takes no new jobs", retry_after=5)
         return StoreUnavailable(f"Redis refused: {text}") if word in REFUSALS else None
+    if isinstance(error, InvalidResponse):
+        return StoreUnavailable(f"what answers at {where} is not a Redis server")
     if isinstance(error, ConnectionError):
         return StoreUnavailable(f"cannot reach Redis at {where}: {error}")
     return None

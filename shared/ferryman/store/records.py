@@ -39,9 +39,9 @@ class Claimed:
 
 def claimed(raw: Sequence[Any]) -> Claimed:
     """A `Claimed` from the row the claim script gives."""
-    text = [v.decode() if isinstance(v, bytes) else v for v in raw]
+    text = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in raw]
     return Claimed(
-        text[0],
+        raw[0].decode("utf-8", "surrogateescape"),
         int(text[1]),
         text[2],
         text[3] if text[3] is not None else "{}",

@@ -15,9 +15,10 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from ferryman.config import Settings
+from ferryman.config import Settings, mask
 from ferryman.decision import Decision
 from ferryman.errors import (
+    ConfigError,
     IdempotencyConflict,
     JobNotFound,
     QueueFull,
@@ -29,7 +30,7 @@ from ferryman.keys import Keys
 from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call, Calls
-from ferryman.store.connect import as_unavailable, is_lost_connection, pool
+from ferryman.store.connect import as_unavailable, encoded, is_lost_connection, pool
 from ferryman.store.records import Accepted, Beat, Promotion, Recovery, Stats
 from ferryman.store.scripts import scripts
 
@@ -253,6 +254,19 @@ class Store:
         lines = self._command("INFO", "server")
         return dict(line.split(":", 1) for line in lines.decode().splitlines() if ":" in line)
 
+    def check_server(self) -> None:
+        """Return when the server can serve; ConfigError when it is too old for the scripts."""
+        server = self.server()
+        is_valkey = "valkey_version" in server
+        version = server.get("valkey_version") or server.get("redis_version", "0")
+        least = (7, 2) if is_valkey else (7, 0)
+        if tuple(int(part) for part in version.split(".")[:2]) < least:
+            name = "Valkey" if is_valkey else "Redis"
+            raise ConfigError(
+                f"REDIS_URL: expected Redis 7.0 or Valkey 7.2 and newer, got {name} {version} "
+                f"at {mask(self.address)}"
+            )
+
     def command(self, *args: str) -> Any:
         """Any Redis command, its reply undecoded: for `ferryman redis`."""
         return self._command(*args)
@@ -269,13 +283,13 @@ class Store:
             return self._command("EVALSHA", *args)
 
     def _command(self, *args: Any) -> Any:
-        return self._attempt(lambda: self._redis.execute_command(*args))
+        return self._attempt(lambda: self._redis.execute_command(*encoded(args)))
 
     def _pipeline(self, commands: Sequence[tuple[Any, ...]], transaction: bool = False) -> Any:
         def send() -> Any:
             with self._redis.pipeline(transaction=transaction) as pipe:
                 for command in commands:
-                    pipe.execute_command(*command)
+                    pipe.execute_command(*encoded(command))
                 return pipe.execute()
 
         return self._attempt(send)

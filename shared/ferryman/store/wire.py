@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from ferryman.errors import StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Call
-from ferryman.store.connect import BLOCK, as_unavailable, connection, redis_errors
+from ferryman.store.connect import BLOCK, as_unavailable, connection, encoded, redis_errors
 from ferryman.store.scripts import scripts
 
 
@@ -63,7 +63,8 @@ class Wire:
 
     def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
-            self._conn.send_packed_command(self._conn.pack_commands(commands), check_health=False)
+            packed = self._conn.pack_commands([encoded(command) for command in commands])
+            self._conn.send_packed_command(packed, check_health=False)
             return [self._read() for _ in commands]
         except BaseException:
             # A half-read connection must never be used again.

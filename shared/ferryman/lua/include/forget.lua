@@ -5,11 +5,9 @@ local function forget()
     local id = redis.call('RPOP', P .. 'finished')
     local job = P .. 'job:' .. id
     local j = redis.pcall('HMGET', job, 'state', 'dropped', 'idempotency_key', 'stale')
-    if j.err or not j[1] then
-      -- gone before its entry
-    elseif j[4] then
+    if j[4] then
       if redis.call('HINCRBY', job, 'stale', -1) == 0 then redis.call('HDEL', job, 'stale') end
-    elseif (j[1] == 'completed' or j[1] == 'cancelled') and not j[2] then
+    elseif not j[2] and (j[1] == 'completed' or j[1] == 'cancelled') then
       erase(id, j[3])
     end
   end
