@@ -280,8 +280,11 @@ class Fit:
 
 
 def _plain(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if dump is not None else value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
 
 
 def _explain(error: Any) -> str:

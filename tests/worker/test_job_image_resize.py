@@ -223,8 +223,11 @@ def test_what_is_no_image_or_cut_short_is_buried(files: Path, resize: Resize, cu
     assert not (files / "small.png").exists()
 
 
-def test_a_format_that_runs_other_programs_is_not_read(files: Path, resize: Resize) -> None:
-    Image.new("RGB", (4, 4)).save(files / "cat.png", "EPS")
+@pytest.mark.parametrize("form", ["EPS", "PPM"])
+def test_a_format_that_is_not_on_the_list_is_not_read(
+    files: Path, resize: Resize, form: str
+) -> None:
+    Image.new("RGB", (4, 4)).save(files / "cat.png", form)
     with pytest.raises(Bury, match="not an image"):
         resize(width=2)
 

@@ -34,7 +34,7 @@ def test_uppercase_gives_the_text_itself(payload: Any) -> None:
 def test_print_logs_the_message_and_gives_it_back(message: Any) -> None:
     with capture_logs() as logs:
         assert call("print", {"message": message}) == message
-    assert logs == [{"event": "print", "job_id": "job-1", "message": message, "log_level": "info"}]
+    assert logs == [{"event": "print", "id": "job-1", "message": message, "log_level": "info"}]
 
 
 def test_payment_logs_the_order_and_gives_a_receipt() -> None:

@@ -81,7 +81,7 @@ def load_app(path: str) -> Ferryman:
         sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"FERRYMAN_APP: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(found, Ferryman):
         raise ConfigError(f"FERRYMAN_APP: {path}: expected a Ferryman, got {type(found).__name__}")

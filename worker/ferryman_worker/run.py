@@ -232,11 +232,11 @@ def failed(error: BaseException, run: Run) -> Outcome:
         case Snooze():
             return Snoozed(error.delay)
         case Bury():
-            return Failed(error.reason, final=True)
+            return Failed(_text(error.reason), final=True)
         case Retry():
-            return Failed(error.reason, delay=error.delay)
+            return Failed(_text(error.reason), delay=error.delay)
         case BadPayload():
-            return Failed(str(error), final=True)
+            return Failed(_text(error), final=True)
         case Interrupt() | asyncio.CancelledError() if run.interrupted:
             return _interrupted(run)
     return Failed(_describe(error), _trace(error))
@@ -250,12 +250,16 @@ def _interrupted(run: Run) -> Outcome:
     return Failed(f"timeout: ran longer than {run.limits.timeout:g} s")
 
 
-def _describe(error: BaseException) -> str:
-    # str() of an exception is code of the handler's, and may itself raise.
+def _text(said: object) -> str:
+    # str() of what a handler raised is code of its own, and may itself raise anything.
     try:
-        text = str(error)
-    except Exception as second:
-        text = f"(its text cannot be had: {type(second).__name__})"
+        return str(said)
+    except BaseException as second:
+        return f"(its text cannot be had: {type(second).__name__})"
+
+
+def _describe(error: BaseException) -> str:
+    text = _text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -99,15 +99,13 @@ def _parsed(where: str, text: str) -> Addresses:
 
 
 def _header(name: str, text: str) -> Any:
-    """The parsed header, None when it cannot be parsed or written again."""
+    """The parsed header, None when it cannot be parsed."""
     try:
-        header = SMTP.header_factory(name, text)
-        header.fold(policy=SMTP)
+        return SMTP.header_factory(name, text)
     except Exception:
-        # The standard library stumbles over some nonsense: AttributeError, TypeError,
-        # IndexError, UnboundLocalError, UnicodeEncodeError and ValueError have been seen.
+        # The parser of the standard library stumbles over some nonsense: AttributeError,
+        # TypeError, IndexError, UnboundLocalError and ValueError have been seen.
         return None
-    return header
 
 
 def _ascii(where: str, address: Address) -> Address:
@@ -119,10 +117,7 @@ def _ascii(where: str, address: Address) -> Address:
     spec = f"{address.username}@{domain}"
     if len(spec) > 254 or not ADDRESS.fullmatch(spec):
         raise _no_address(where, str(address))
-    made = Address(one_line(where, address.display_name), address.username, domain)
-    if _header("to", str(made)) is None:
-        raise _no_address(where, str(address))
-    return made
+    return Address(one_line(where, address.display_name), address.username, domain)
 
 
 def _no_address(where: str, text: str) -> Exception:
@@ -133,7 +128,7 @@ def deliver(letter: Letter, settings: Settings, ctx: Context) -> dict[str, Any]:
     """Send the letter or write it to a file; the job's result says which."""
     if not 1 <= len(letter.recipients) <= MAX_RECIPIENTS:
         raise misfit("to", f"expected 1 to {MAX_RECIPIENTS} addresses, cc among them")
-    message = compose(letter, _sender(settings), ctx.job_id)
+    message = _message(letter, _sender(settings), ctx.job_id)
     said = {"to": letter.recipients, "message_id": str(message["Message-ID"])}
     if not settings.smtp_url:
         path = _write(message, settings, ctx.job_id)
@@ -149,6 +144,16 @@ def _sender(settings: Settings) -> Address:
         expected = "me@example.org or Me <me@example.org>"
         raise ConfigError(f"MAIL_FROM: expected {expected}, got {settings.mail_from!r}") from None
     return sender
+
+
+def _message(letter: Letter, sender: Address, job_id: str) -> EmailMessage:
+    """The message, once it is known that it can be written out."""
+    message = compose(letter, sender, job_id)
+    try:
+        message.as_bytes()
+    except ValueError:  # an encoded word (RFC 2047) in a name or the subject holds stray bytes
+        raise misfit("subject", "it or a name in an address holds a broken encoded word") from None
+    return message
 
 
 def compose(letter: Letter, sender: Address, job_id: str) -> EmailMessage:

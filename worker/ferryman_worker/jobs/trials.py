@@ -25,7 +25,7 @@ def register(ferry: Ferryman) -> None:
 
     @ferry.job("print")
     def print_(message: Any, *, ctx: Context) -> Any:
-        log("print", job_id=ctx.job_id, message=message)
+        log("print", id=ctx.job_id, message=message)
         return message
 
     @ferry.job("payment")
@@ -37,7 +37,7 @@ def register(ferry: Ferryman) -> None:
         ctx: Context,
     ) -> dict[str, str]:
         made = receipt(str(order_id), amount, currency)
-        log("payment", job_id=ctx.job_id, **made)
+        log("payment", id=ctx.job_id, **made)
         return made
 
     # A coroutine, because `time.sleep` in a thread cannot be interrupted at the time limit.
