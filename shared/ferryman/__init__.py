@@ -5,8 +5,9 @@ The way of a job, which is the order to read the files in: `client` -> `store` -
 """
 
 from ferryman.backoff import Backoff
-from ferryman.client import Ferryman, Handle
+from ferryman.client import Ferryman
 from ferryman.config import Settings
+from ferryman.context import Bury, Context, Interrupt, Retry, Snooze
 from ferryman.errors import (
     ClaimLost,
     ConfigError,
@@ -18,9 +19,9 @@ from ferryman.errors import (
     StoreUnavailable,
     WrongState,
 )
+from ferryman.handle import Handle
 from ferryman.job import Job
 from ferryman.lifecycle import State
-from ferryman.registry import Bury, Context, Interrupt, Retry, Snooze
 
 __all__ = [
     "Backoff",

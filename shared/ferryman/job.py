@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ferryman.backoff import Backoff
@@ -51,6 +51,10 @@ class Draft:
     idempotency_key: str | None = None
     digest: str | None = None
     """Of the body, kept only where the same id or key may come again: by the client's choice."""
+
+    def with_digest(self, digest: str) -> Draft:
+        """The same job, with the digest of its body."""
+        return replace(self, digest=digest)
 
     def fields(self) -> dict[str, str]:
         """The hash fields of this job; one at its default is not stored."""

@@ -1,96 +1,22 @@
-"""Handlers and what a handler may raise or ask for.
-
-A `JobType` is a function with a name and defaults. It fits a payload to the function's
-parameters (validated by pydantic) and enqueues jobs typed like the function.
-"""
+"""Handlers: functions with a name and defaults, which enqueue jobs typed like the function."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from ferryman.backoff import Backoff, DelayFormula, from_tenacity
+from ferryman.context import Context
 from ferryman.errors import ConfigError
+from ferryman.fit import Fit
+from ferryman.handle import Handle
 from ferryman.job import DEFAULT_QUEUE, QUEUE_PATTERN
-
-if TYPE_CHECKING:
-    from ferryman.client import Handle
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Signal(Exception):
-    """What a handler raises to steer its job; not an error."""
-
-
-class Retry(Signal):
-    """Run again later; counts as a failure. `delay` in seconds replaces the backoff."""
-
-    def __init__(self, reason: str = "asked to be retried", delay: float | None = None) -> None:
-        self.reason, self.delay = reason, delay
-        super().__init__(reason)
-
-
-class Snooze(Signal):
-    """Run again after `delay` seconds; nothing is charged."""
-
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
-        super().__init__(f"snoozed for {delay:g} s")
-
-
-class Bury(Signal):
-    """Give up at once: to the dead letters, whatever attempts are left."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-class Interrupt(BaseException):
-    """Raised inside a handler that must stop; `reason` is "timeout", "cancel" or "stop".
-
-    A BaseException, so that `except Exception` in a handler does not swallow it. Clean up and
-    let it pass.
-    """
-
-    reason = "stop"
-
-
-class BadPayload(Exception):
-    """The payload does not fit the handler's parameters: the job fails without retries."""
-
-
-class Services(Protocol):
-    """What a running job may say; fenced by its attempt."""
-
-    def progress(self, job_id: str, attempt: int, fraction: float, note: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a handler may know of its run; asked for by a parameter annotated `Context`."""
-
-    job_id: str
-    type: str
-    queue: str
-    attempt: int
-    failures: int
-    max_attempts: int
-    timeout: float
-    tags: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    services: Services | None = field(default=None, repr=False)
-
-    def progress(self, fraction: float, note: str = "") -> None:
-        """Say how far the run is: 0 to 1, with a few words. Kept on the job for readers."""
-        if self.services is not None:
-            self.services.progress(self.job_id, self.attempt, min(max(fraction, 0.0), 1.0), note)
 
 
 @dataclass(frozen=True)
@@ -184,115 +110,6 @@ class Bound(Generic[P]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         """Enqueue a job with these parameters as its payload."""
         return self._enqueue(*args, **kwargs)
-
-
-class Fit:
-    """Fits payloads to a function's parameters, and parameters to a payload.
-
-    An object fills the parameters by name (or becomes the one pydantic model); any other JSON
-    value is the only parameter. Validators are built on first use: importing a job is cheap.
-    """
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self._name, self._function = name, function
-        try:
-            hints = typing.get_type_hints(function, include_extras=True)
-        except NameError as error:
-            raise ConfigError(f"job type {name!r}: annotation not found: {error}") from error
-        signature = inspect.signature(function)
-        self._context = next((p for p, hint in hints.items() if hint is Context), None)
-        self._params = [p for p in signature.parameters.values() if p.name != self._context]
-        self._hints = hints
-        if any(p.kind is p.VAR_POSITIONAL or p.kind is p.POSITIONAL_ONLY for p in self._params):
-            raise ConfigError(f"job type {name!r}: parameters must be callable by name")
-        self._validate: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
-
-    def __call__(self, payload: Any, context: Context) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments for the function; BadPayload when they do not fit."""
-        if self._validate is None:
-            self._validate = self._build()
-        args, kwargs = self._validate(payload)
-        if self._context is not None:
-            kwargs[self._context] = context
-        return args, kwargs
-
-    def payload(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The JSON value that stands for these arguments."""
-        bound = inspect.Signature(self._params).bind(*args, **kwargs).arguments
-        if self._model() is not None:
-            return next(iter(bound.values())).model_dump(mode="json", exclude_unset=True)
-        out: dict[str, Any] = {}
-        for param in self._params:
-            if param.name not in bound:
-                continue
-            value = bound[param.name]
-            out.update(value if param.kind is param.VAR_KEYWORD else {param.name: value})
-        return {k: _plain(v) for k, v in out.items()}
-
-    def _model(self) -> Any:
-        from pydantic import BaseModel
-
-        if len(self._params) != 1:
-            return None
-        hint = self._hints.get(self._params[0].name)
-        return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
-
-    def _build(self) -> Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]:
-        from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
-
-        model = self._model()
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in self._params)
-        named = [p for p in self._params if p.kind is not p.VAR_KEYWORD]
-        # Aliases keep a parameter called e.g. `json` or `copy` clear of pydantic's own methods.
-        shape: Any = create_model(
-            f"{self._name} payload",
-            __config__=ConfigDict(extra="allow" if open_ended else "forbid"),
-            **{f"p{i}": self._field(p) for i, p in enumerate(named)},
-        )
-        by_name = TypeAdapter(model or shape)
-        only = TypeAdapter(self._hint(named[0])) if len(named) == 1 and model is None else None
-
-        def validate(payload: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            try:
-                if not isinstance(payload, dict) and only is not None:
-                    return (), {named[0].name: only.validate_python(payload)}
-                value = by_name.validate_python(payload)
-            except ValidationError as error:
-                raise BadPayload(_explain(error)) from None
-            if model is not None:
-                return (), {self._params[0].name: value}
-            given = value.model_fields_set
-            kwargs = {
-                p.name: getattr(value, f"p{i}") for i, p in enumerate(named) if f"p{i}" in given
-            }
-            return (), kwargs | (value.model_extra or {})
-
-        return validate
-
-    def _hint(self, param: inspect.Parameter) -> Any:
-        return self._hints.get(param.name, Any)
-
-    def _field(self, param: inspect.Parameter) -> Any:
-        from pydantic import Field
-
-        default = ... if param.default is param.empty else param.default
-        return (self._hint(param), Field(default, alias=param.name))
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    from pydantic_core import to_jsonable_python
-
-    return to_jsonable_python(value)
-
-
-def _explain(error: Any) -> str:
-    parts = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-        where = "/".join(str(p) for p in item["loc"])
-        parts.append(f"{where}: {item['msg']}" if where else item["msg"])
-    return "payload does not fit: " + "; ".join(parts)
 
 
 class Registry:

@@ -178,7 +178,7 @@ class Faults:
         return dict(counts), dict(hits)
 
     def explains(self, run: Mapping[str, Any], following: Mapping[str, Any]) -> bool:
-        """Whether a fault on the run's own process, between its start and the next, excuses that."""
+        """Whether a fault on the run's own process, between its start and the next, excuses it."""
         return any(
             fault["kind"] in EXCUSES
             and fault["at"] <= following["at"]

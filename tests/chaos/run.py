@@ -27,7 +27,7 @@ from history import History, read
 from judge import Final, Report, judge
 from nemesis import Nemesis
 
-from ferryman.client import draft
+from ferryman.draft import draft
 from ferryman.errors import FerrymanError, QueueFull, StoreUnavailable
 from ferryman.store import Store
 

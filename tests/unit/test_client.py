@@ -7,7 +7,7 @@ import math
 import pytest
 
 from ferryman import Backoff, ConfigError, InvalidJob
-from ferryman.client import MISSING, draft
+from ferryman.draft import MISSING, draft
 from ferryman.ids import shard_of
 
 

@@ -9,7 +9,7 @@ import tenacity
 from pydantic import BaseModel
 
 from ferryman import Backoff, ConfigError, Context, Ferryman
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 
 HERE = Context("id", "t", "default", 1, 0, 3, 60.0)
 

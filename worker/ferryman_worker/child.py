@@ -23,9 +23,10 @@ import structlog
 from ferryman import logs
 from ferryman.client import Ferryman
 from ferryman.config import Settings
+from ferryman.context import Context
 from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
 from ferryman.errors import StoreUnavailable
-from ferryman.registry import Context, Options
+from ferryman.registry import Options
 from ferryman.store import Claimed, Port, Turn
 from ferryman_worker.board import Board
 from ferryman_worker.decide import decide, policy

@@ -34,10 +34,12 @@ class Link:
         except OSError:
             self.closed = True
 
-    def receive(self) -> list[Message]:
-        """The messages that have arrived. Call it when readable; then `closed` tells the rest."""
+    def receive(self, wait: bool = True) -> list[Message]:
+        """The messages that have arrived, waiting for the first; then `closed` tells the rest."""
         try:
-            data = self._sock.recv(65_536)
+            data = self._sock.recv(65_536, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
         except OSError:
             data = b""
         self.closed = self.closed or not data

@@ -19,16 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ferryman import registry
+from ferryman.context import BadPayload, Bury, Context, Interrupt, Retry, Snooze
 from ferryman.job import encode
-from ferryman.registry import (
-    BadPayload,
-    Bury,
-    Context,
-    Interrupt,
-    JobType,
-    Retry,
-    Snooze,
-)
+from ferryman.registry import JobType
 from ferryman.store import Claimed
 from ferryman_worker.decide import Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped

@@ -122,7 +122,7 @@ class Supervisor:
         self.selector.register(ours, selectors.EVENT_READ, lambda: self._hear(child))
 
     def _hear(self, child: ChildProcess) -> None:
-        for message in child.link.receive():
+        for message in child.link.receive(wait=False):
             if message["kind"] == "named":
                 child.worker = message["worker"]
             elif message["kind"] == "ready":
@@ -172,8 +172,10 @@ class Supervisor:
 
     def _bury(self, child: ChildProcess, code: int) -> None:
         """A child is dead: upkeep moves its jobs on, whatever the reason."""
-        while not child.link.closed:  # what it said last is still to be read
-            self._hear(child)
+        # What it said last is still to be read. Its end need not be closed: a process that a handler
+        # left behind holds it too.
+        self._hear(child)
+        self._forget_link(child.link)
         if code == BROKEN_APP and not self.was_ready:
             self.exit_code = 2
             self._stop(0)
@@ -181,7 +183,8 @@ class Supervisor:
         if child.worker and code != LEASE_LOST:
             # The dead write nothing more: what the board says now is how it was.
             overran = child.board.overran() if child.how == "killed" else []
-            how = child.how if code else "released"  # a clean end leaves nothing begun
+            # A clean end leaves nothing begun.
+            how = child.how if code else "released"
             reason = child.reason or f"its process died: {_cause(code)}"
             self._tell_upkeep("gone", worker=child.worker, how=how, reason=reason, overran=overran)
         if code:

@@ -1,8 +1,9 @@
 #!lua
 -- enqueue: accept jobs, all or none. Not allow-oom: a full Redis refuses new work first.
 -- KEYS[1] prefix
--- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job: id,
---   queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields, f, v...
+-- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job:
+--   id, queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields,
+--   (field, value)...
 -- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth} or {'FULL', queue, limit}.
 -- Races with a repeat of itself: the same id or key is answered with the first job.
 -- @include head

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ferryman import ConfigError, Context, Ferryman, Settings
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 from ferryman_worker.jobs.files import whole
 from ferryman_worker.jobs.payloads import misfit
 

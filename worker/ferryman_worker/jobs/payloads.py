@@ -1,6 +1,6 @@
 """Refusing a payload for what its types alone cannot say."""
 
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 
 
 def misfit(where: str, expected: str) -> BadPayload:

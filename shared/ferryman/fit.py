@@ -1,0 +1,120 @@
+"""Fits payloads to a handler's parameters."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ferryman.context import BadPayload, Context
+from ferryman.errors import ConfigError
+
+
+class Fit:
+    """Fits payloads to a function's parameters, and parameters to a payload.
+
+    An object fills the parameters by name (or becomes the one pydantic model); any other JSON
+    value is the only parameter. Validators are built on first use: importing a job is cheap.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self._name, self._function = name, function
+        try:
+            hints = typing.get_type_hints(function, include_extras=True)
+        except NameError as error:
+            raise ConfigError(f"job type {name!r}: annotation not found: {error}") from error
+        signature = inspect.signature(function)
+        self._context = next((p for p, hint in hints.items() if hint is Context), None)
+        self._params = [p for p in signature.parameters.values() if p.name != self._context]
+        self._hints = hints
+        if any(p.kind is p.VAR_POSITIONAL or p.kind is p.POSITIONAL_ONLY for p in self._params):
+            raise ConfigError(f"job type {name!r}: parameters must be callable by name")
+        self._validate: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
+
+    def __call__(self, payload: Any, context: Context) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments for the function; BadPayload when they do not fit."""
+        if self._validate is None:
+            self._validate = self._build()
+        args, kwargs = self._validate(payload)
+        if self._context is not None:
+            kwargs[self._context] = context
+        return args, kwargs
+
+    def payload(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The JSON value that stands for these arguments."""
+        bound = inspect.Signature(self._params).bind(*args, **kwargs).arguments
+        if self._model() is not None:
+            return next(iter(bound.values())).model_dump(mode="json", exclude_unset=True)
+        out: dict[str, Any] = {}
+        for param in self._params:
+            if param.name not in bound:
+                continue
+            value = bound[param.name]
+            out.update(value if param.kind is param.VAR_KEYWORD else {param.name: value})
+        return {k: _plain(v) for k, v in out.items()}
+
+    def _model(self) -> Any:
+        from pydantic import BaseModel
+
+        if len(self._params) != 1:
+            return None
+        hint = self._hints.get(self._params[0].name)
+        return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+
+    def _build(self) -> Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]:
+        from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+
+        model = self._model()
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in self._params)
+        named = [p for p in self._params if p.kind is not p.VAR_KEYWORD]
+        # Aliases keep a parameter called e.g. `json` or `copy` clear of pydantic's own methods.
+        shape: Any = create_model(
+            f"{self._name} payload",
+            __config__=ConfigDict(extra="allow" if open_ended else "forbid"),
+            **{f"p{i}": self._field(p) for i, p in enumerate(named)},
+        )
+        by_name = TypeAdapter(model or shape)
+        only = TypeAdapter(self._hint(named[0])) if len(named) == 1 and model is None else None
+
+        def validate(payload: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            try:
+                if not isinstance(payload, dict) and only is not None:
+                    return (), {named[0].name: only.validate_python(payload)}
+                value = by_name.validate_python(payload)
+            except ValidationError as error:
+                raise BadPayload(_explain(error)) from None
+            if model is not None:
+                return (), {self._params[0].name: value}
+            given = value.model_fields_set
+            kwargs = {
+                p.name: getattr(value, f"p{i}") for i, p in enumerate(named) if f"p{i}" in given
+            }
+            return (), kwargs | (value.model_extra or {})
+
+        return validate
+
+    def _hint(self, param: inspect.Parameter) -> Any:
+        return self._hints.get(param.name, Any)
+
+    def _field(self, param: inspect.Parameter) -> Any:
+        from pydantic import Field
+
+        default = ... if param.default is param.empty else param.default
+        return (self._hint(param), Field(default, alias=param.name))
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
+
+
+def _explain(error: Any) -> str:
+    parts = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
+        where = "/".join(str(p) for p in item["loc"])
+        parts.append(f"{where}: {item['msg']}" if where else item["msg"])
+    return "payload does not fit: " + "; ".join(parts)
