@@ -244,6 +244,8 @@ class Child:
     def _take(self, ready: Sequence[Any]) -> list[str]:
         ids = []
         for listener in ready:
+            if not listener.armed:
+                continue  # a stop has taken what it brought, or an error has closed it
             try:
                 job_id = listener.take()
             except StoreUnavailable as error:

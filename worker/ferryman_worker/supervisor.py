@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ import structlog
 from ferryman import logs
 from ferryman.config import Settings
 from ferryman.keys import ALONE, LEVELS, Keys
+from ferryman.processes import ECHO
 from ferryman_worker import upkeep
 from ferryman_worker.board import Board
 from ferryman_worker.child import LEASE_LOST, Post
@@ -69,6 +70,8 @@ class Supervisor:
         self.upkeep: Link | None = None
         self.selector = selectors.DefaultSelector()
         self.stop_at: float | None = None
+        self.signals: deque[tuple[int, float]] = deque()
+        self.signalled_at = 0.0
         self.exit_code = 0
         self.was_ready = False
         self.fork_at = 0.0
@@ -93,6 +96,7 @@ class Supervisor:
     def _look(self) -> None:
         for key, _ in self.selector.select(LOOK):
             key.data()
+        self._heed_signals()
         self._reap()
         self._send_roster()
         for child in list(self.children.values()):
@@ -284,15 +288,22 @@ class Supervisor:
         self._signals = (reader, writer)
         self.selector.register(reader, selectors.EVENT_READ, lambda: reader.recv(4096))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop_signal)
+            signal.signal(number, self._note_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the loop
 
-    def _on_stop_signal(self, number: int, _frame: object) -> None:
-        if self.stop_at is None:
-            log.info(logs.WORKER_STOPPING, worker=self.name, signal=signal.Signals(number).name)
-            self._stop(self.settings.drain)
-        else:
-            self.stop_at = 0.0  # a second signal: at once
+    def _note_signal(self, number: int, _frame: object) -> None:
+        # No more than that: it may come in the middle of a fork, or of the signal before.
+        self.signals.append((number, time.monotonic()))
+
+    def _heed_signals(self) -> None:
+        while self.signals:
+            number, at = self.signals.popleft()
+            if self.stop_at is None:
+                log.info(logs.WORKER_STOPPING, worker=self.name, signal=signal.Signals(number).name)
+                self._stop(self.settings.drain)
+            elif at - self.signalled_at > ECHO:
+                self.stop_at = 0.0  # a second signal: at once
+            self.signalled_at = at
 
     def _stop(self, drain: float) -> None:
         self.stop_at = time.monotonic() + drain
@@ -330,10 +341,14 @@ def _cause(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def preload() -> Sequence[str]:
-    """Modules every child needs, imported before the fork: a child is ready in milliseconds."""
-    import pydantic  # noqa: F401  (imported for the children)
+def preload() -> None:
+    """Import what every child needs before the fork: a child is ready in milliseconds.
 
+    The built-in types are ours, not the user's code; making their validators loads pydantic.
+    """
     from ferryman_worker import jobs
 
-    return list(jobs.ferry.registry)
+    for name in jobs.ferry.registry:
+        job_type = jobs.ferry.registry.get(name)
+        assert job_type is not None
+        job_type.prepare()
