@@ -111,10 +111,6 @@ class Bound(Generic[P]):
     def __init__(self, enqueue: Callable[P, Handle]) -> None:
         self._enqueue = enqueue
 
-    def prepare(self) -> None:
-        """Make the payload's validators now instead of at the first job."""
-        self._fit.build()
-
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         """Enqueue a job with these parameters as its payload."""
         return self._enqueue(*args, **kwargs)
