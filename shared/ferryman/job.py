@@ -146,7 +146,7 @@ class Job:
             run_at=_float(raw.get("run_at")),
             expires_at=_float(raw.get("expires_at")),
             error=raw.get("error"),
-            errors=[json.loads(line) for line in raw.get("errors", "").splitlines()],
+            errors=[json.loads(line) for line in raw.get("errors", "").split("\n") if line],
             result=raw.get("result"),
             progress=_float(raw.get("progress")),
             progress_note=raw.get("progress_note"),
