@@ -1,0 +1,63 @@
+"""One log line and one id for every request."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ferryman import logs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID = "ferryman.request_id"
+ERROR = "ferryman.error"
+"""Keys of the WSGI environment: the request's id, and what its line says went wrong."""
+
+QUIET = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: their lines are for debugging only."""
+
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = structlog.get_logger()
+
+
+class AccessLog:
+    """Wraps an application. As hooks of Flask the same costs three times as much."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request_id = given if given and _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+        environ[REQUEST_ID] = request_id
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            headers.append(("X-Request-Id", request_id))
+            _write(environ, int(status[:3]), time.perf_counter() - began)
+            return start_response(status, headers, *rest)
+
+        return self._app(environ, start)
+
+
+def _write(environ: WSGIEnvironment, status: int, seconds: float) -> None:
+    path = environ["PATH_INFO"]
+    write = log.debug if path in QUIET else log.info
+    error = environ.get(ERROR)
+    write(
+        logs.REQUEST,
+        method=environ["REQUEST_METHOD"],
+        # WSGI gives bytes as Latin-1.
+        path=path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace"),
+        status=status,
+        duration_ms=round(seconds * 1000, 3),
+        request_id=environ[REQUEST_ID],
+        **({} if error is None else {"error": error}),
+    )

@@ -1,0 +1,1 @@
+"""One module per noun: parse, hand over to the store, answer."""

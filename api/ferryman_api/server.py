@@ -1,0 +1,152 @@
+"""gunicorn as we run it: its lines join ours, its errors are not HTML, Ctrl-C is graceful."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn.http import errors  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from ferryman import logs
+from ferryman.config import Settings
+from ferryman.job import encode
+from ferryman_api import problems
+
+STOP_TIMEOUT = 8
+"""Seconds a request in flight may take after SIGTERM; everything has ended within 10."""
+
+KEEPALIVE = 75
+"""Seconds an idle connection stays open: longer than the 60 s of usual proxies, which would
+otherwise send a request into a connection that is just being closed."""
+
+log = structlog.get_logger()
+
+
+class Master(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent process."""
+
+    def handle_int(self) -> None:
+        """Take Ctrl-C as SIGTERM: requests in flight complete. The second one is in a hurry."""
+        raise StopIteration
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """A process that answers requests."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        # A terminal sends Ctrl-C to every process; the master passes on what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is not HTTP, or not HTTP we take, as a problem."""
+        status, what = _refusal(exc)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error(logs.BUG, exc_info=exc)
+        log.info(logs.REQUEST, method=None, path=None, status=status.value, error=what)
+        kind = problems.Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase)
+        with contextlib.suppress(OSError):  # the client has gone
+            util.write_nonblock(client, _response(status, encode(problems.body(kind, what))))
+
+
+class Log:
+    """What gunicorn takes for its logger. Little it says matters to a user: info becomes debug."""
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
+
+    def debug(self, *_: Any, **__: Any) -> None:
+        """Drop it: internals of gunicorn."""
+
+    access = reopen_files = close_on_exec = setup = debug
+
+    def info(self, message: str, *args: Any, **_: Any) -> None:
+        log.debug(logs.GUNICORN, message=_fill(message, args))
+
+    def warning(self, message: str, *args: Any, **_: Any) -> None:
+        log.warning(logs.GUNICORN, message=_fill(message, args))
+
+    def error(self, message: str, *args: Any, **options: Any) -> None:
+        said = {"exc_info": True} if options.get("exc_info") else {}
+        log.error(logs.GUNICORN, message=_fill(message, args), **said)
+
+    critical = error
+
+    def exception(self, message: str, *args: Any, **_: Any) -> None:
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            log.info(logs.REQUEST, error="the client stalled and was given up")
+        else:
+            self.error(message, *args, exc_info=True)
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """A gunicorn for `app` on a listening socket."""
+
+    def __init__(
+        self, app: Any, settings: Settings, listener: int, hooks: dict[str, Callable[[Any], None]]
+    ) -> None:
+        self._app, self._settings, self._listener, self._hooks = app, settings, listener, hooks
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._app
+
+    def run(self) -> None:
+        Master(self).run()
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "bind": f"fd://{self._listener}",
+            "workers": self._settings.api_processes,
+            "threads": self._settings.api_threads,
+            "worker_class": Worker,
+            "logger_class": Log,
+            "preload_app": True,
+            "graceful_timeout": STOP_TIMEOUT,
+            "keepalive": KEEPALIVE,
+            "control_socket_disable": True,
+        } | self._hooks
+
+
+def _refusal(error: Exception) -> tuple[HTTPStatus, str]:
+    said = str(error)
+    match error:
+        case errors.InvalidResponseHeader() | errors.InvalidResponseHeaderName():
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of this server; it has been logged"
+        case errors.LimitRequestLine():
+            return HTTPStatus.REQUEST_URI_TOO_LONG, said
+        case errors.LimitRequestHeaders():
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, said
+        case errors.UnsupportedTransferCoding():
+            return HTTPStatus.NOT_IMPLEMENTED, said
+        case errors.ExpectationFailed():
+            return HTTPStatus.EXPECTATION_FAILED, said
+        case errors.ParseException():
+            return HTTPStatus.BAD_REQUEST, said
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of this server; it has been logged"
+
+
+def _response(status: HTTPStatus, text: str) -> bytes:
+    body = text.encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _fill(message: object, args: tuple[Any, ...]) -> str:
+    return str(message) % args if args else str(message)
