@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from ferryman_api import problems
 
 STOP_TIMEOUT = 8
 """Seconds a request in flight may take after SIGTERM; everything has ended within 10."""
+
+LAST_CALL = 100
+"""Connections that stood in line when the stop came and are still taken."""
 
 KEEPALIVE = 75
 """Seconds an idle connection stays open: longer than the 60 s of usual proxies, which would
@@ -46,6 +50,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().init_signals()
         # A terminal sends Ctrl-C to every process; the master passes on what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Stop listening when stopping: what nobody will take is refused, not left waiting."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            for _ in range(LAST_CALL):
+                if select.select([listener], [], [], 0)[0]:
+                    self.accept(listener)
+            listener.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is not HTTP, or not HTTP we take, as a problem."""

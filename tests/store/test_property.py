@@ -232,6 +232,9 @@ class Verbs(RuleBasedStateMachine):
         for job in turn.jobs:
             begun = (job.id, self.lives[job.id], job.attempt)
             assert adopt or begun not in self.begun
+            assert self.world.field(job.id, "expires_at") is None
+            queue = self.store.keys.queue(job.queue)
+            assert adopt or not self.store.command("HEXISTS", queue, "paused")
             self.begun.add(begun)
             if not lost:
                 self.runs.append((job.id, job.attempt, hand))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ferryman import Context, Ferryman, Settings
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 from ferryman.store import Store
 from ferryman_worker.jobs import register
 from ferryman_worker.jobs.analytics import MAX_COUNTERS, MAX_EVENTS, Event, tally

@@ -21,7 +21,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from ferryman import Bury, ConfigError, Context, Ferryman, Settings
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 from ferryman_worker.jobs import register
 from ferryman_worker.jobs.smtp import NotSent, Server, server
 

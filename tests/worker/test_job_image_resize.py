@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from ferryman import Bury, Context, Ferryman, Settings
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 from ferryman_worker.jobs import register
 from ferryman_worker.jobs.image_resize import FORMATS
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ferryman import Bury, Context, Ferryman, Settings
+from ferryman.context import BadPayload
 from ferryman.job import encode
-from ferryman.registry import BadPayload
 from ferryman_worker.jobs import register
 
 Report = Callable[..., Any]

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ferryman import ConfigError, Context, Ferryman, Settings
-from ferryman.registry import BadPayload
+from ferryman.context import BadPayload
 from ferryman_worker.jobs import register
 
 

@@ -70,7 +70,7 @@ class Supervisor:
         self.upkeep: Link | None = None
         self.selector = selectors.DefaultSelector()
         self.stop_at: float | None = None
-        self.signals: deque[tuple[int, float]] = deque()
+        self.stop_signals: deque[tuple[int, float]] = deque()
         self.signalled_at = 0.0
         self.exit_code = 0
         self.was_ready = False
@@ -176,7 +176,7 @@ class Supervisor:
 
     def _bury(self, child: ChildProcess, code: int) -> None:
         """A child is dead: upkeep moves its jobs on, whatever the reason."""
-        # What it said last is still to be read. Its end need not be closed: a process that a handler
+        # What it said last is still to be read. Its end may be open yet: a process that a handler
         # left behind holds it too.
         self._hear(child)
         self._forget_link(child.link)
@@ -184,12 +184,14 @@ class Supervisor:
             self.exit_code = 2
             self._stop(0)
             return
-        if child.worker and code != LEASE_LOST:
+        if child.worker:
             # The dead write nothing more: what the board says now is how it was.
             overran = child.board.overran() if child.how == "killed" else []
             # A clean end leaves nothing begun.
             how = child.how if code else "released"
-            reason = child.reason or f"its process died: {_cause(code)}"
+            # Reaped, it may still have been given an id; after a FLUSHALL nobody else would look.
+            lost = "its lease was lost" if code == LEASE_LOST else ""
+            reason = child.reason or lost or f"its process died: {_cause(code)}"
             self._tell_upkeep("gone", worker=child.worker, how=how, reason=reason, overran=overran)
         if code:
             log.error(logs.CHILD_DIED, worker=child.worker, cause=_cause(code))
@@ -293,11 +295,11 @@ class Supervisor:
 
     def _note_signal(self, number: int, _frame: object) -> None:
         # No more than that: it may come in the middle of a fork, or of the signal before.
-        self.signals.append((number, time.monotonic()))
+        self.stop_signals.append((number, time.monotonic()))
 
     def _heed_signals(self) -> None:
-        while self.signals:
-            number, at = self.signals.popleft()
+        while self.stop_signals:
+            number, at = self.stop_signals.popleft()
             if self.stop_at is None:
                 log.info(logs.WORKER_STOPPING, worker=self.name, signal=signal.Signals(number).name)
                 self._stop(self.settings.drain)

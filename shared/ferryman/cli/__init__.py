@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ferryman.cli import jobs, serve
+from ferryman.cli import health, jobs, serve
 from ferryman.errors import (
     ConfigError,
     FerrymanError,
@@ -50,7 +50,7 @@ def cli(context: click.Context, redis_url: str | None) -> None:
     context.obj = redis_url
 
 
-for command in (*serve.COMMANDS, *jobs.COMMANDS):
+for command in (*serve.COMMANDS, *jobs.COMMANDS, *health.COMMANDS):
     cli.add_command(command)
 
 

@@ -19,7 +19,8 @@ local job = P .. 'job:' .. id
 local function field(name) return redis.call('HGET', job, name) or '' end
 
 local holds = {
-  type = function() return redis.call('TYPE', job).ok end,
+  exists = function() return tostring(redis.call('EXISTS', job)) end,
+  hash = function() return redis.call('TYPE', job).ok == 'hash' and '1' or '0' end,
   field = function(name) return field(name) end,
   expires = function() return redis.call('TTL', job) >= 0 and '1' or '0' end,
   list = function(name, value) return tostring(entries(id, name, value == '0')) end,

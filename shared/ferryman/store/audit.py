@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ferryman.config import Settings
 from ferryman.errors import StoreUnavailable
-from ferryman.keys import Keys
+from ferryman.keys import ALONE, LEVELS, Keys
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call
 from ferryman.store.connect import as_unavailable, encoded
@@ -30,7 +30,7 @@ FIELDS = (
 """What an audit looks at of a job; never its payload."""
 
 SCAN = 500
-SURVEY = 200
+SURVEY = 100
 WINDOW = 1_000
 QUEUES = 100
 """Queues one census looks at; the script takes 8 lengths of each."""
@@ -95,15 +95,28 @@ class Audit(Store):
 
     # Reading.
 
-    def names(self) -> Iterator[list[bytes]]:
-        """Every key, in batches, without the prefix. One may come twice; none that stays is missed."""
+    def names(self, family: str = "") -> Iterator[list[bytes]]:
+        """Every key (that begins so) without the prefix, in batches; one may come twice."""
         prefix, cursor = self.keys.prefix.encode(), b"0"
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.keys.prefix) + "*"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.keys.prefix + family) + "*"
         while True:
             cursor, keys = self._command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
             yield [key[len(prefix) :] for key in keys]
             if cursor == b"0":
                 return
+
+    def answer(self, *command: str | int) -> Any:
+        """A reply; None where this server does not answer: forbidden, renamed, the wrong type."""
+
+        def send() -> Any:
+            try:
+                return self._redis.execute_command(*encoded(command))
+            except ResponseError as error:
+                if str(error).startswith(("NOPERM", "WRONGTYPE", "ERR")):
+                    return None
+                raise
+
+        return self._attempt(send)
 
     def size(self) -> int:
         """Keys in the database: about how far a walk over all of them goes."""
@@ -181,13 +194,34 @@ class Audit(Store):
             records.pairs(meta),
         )
 
+    def shelves(self, queues: Sequence[str]) -> list[tuple[str, bool, list[str]]]:
+        """Of each queue whether it is paused and which of its lists there are, at one moment."""
+        found = []
+        for queue in queues:
+            lists = [
+                f"{place}:{queue}:{level}"
+                for place in ("pending", "held")
+                for level in (*LEVELS, ALONE)
+            ]
+            commands: list[tuple[Any, ...]] = [("HEXISTS", self.keys.queue(queue), "paused")]
+            commands += [("EXISTS", self.keys(name)) for name in lists]
+            paused, *there = self._replies(commands, transaction=True)
+            found.append(
+                (
+                    queue,
+                    paused == 1,
+                    [n for n, is_there in zip(lists, there, strict=True) if is_there],
+                )
+            )
+        return found
+
     def lengths(self, names: Sequence[str]) -> list[int]:
         """How many elements these lists hold; 0 for what is no list."""
         replies = self._replies([("LLEN", self.keys(name)) for name in names])
         return [r if isinstance(r, int) else 0 for r in replies]
 
     def idem(self, names: Sequence[bytes]) -> list[tuple[bytes | None, int, bool]]:
-        """Of each idempotency key: the id it leads to, its time to live, whether that job exists."""
+        """Of each idempotency key: the id, its time to live, whether that job exists."""
         ids = self._replies([("GET", self._key(n)) for n in names])
         job = self.keys.job("").encode()
         commands: list[tuple[Any, ...]] = []
@@ -204,7 +238,7 @@ class Audit(Store):
         events: dict[str, int] = {}
         due = 0
         for i in range(0, max(len(queues), 1), QUEUES):
-            flat, due, *rows = self._ask("census", *queues[i : i + QUEUES])
+            flat, due, *rows = self._ask("census", *queues[i : i + QUEUES]) or [(), 0]
             events = {name: _number(n) for name, n in records.pairs(flat).items()}
             for name, *numbers in rows:
                 p, r, s, entries, begun, lie = (_number(n) for n in numbers)
@@ -213,7 +247,7 @@ class Audit(Store):
 
     def sums(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
         """The counters of `stats` and of up to 1,000 queues, all at one moment."""
-        flat, _, _, queues = self._run(self.calls.stats())
+        flat, _, _, queues = self._ask("stats") or [(), 0, 0, ()]
         numbers = {n: _number(v) for n, v in records.pairs(flat).items()}
         by_queue = zip(queues[::2], queues[1::2], strict=True)
         return numbers, {
@@ -258,7 +292,13 @@ class Audit(Store):
         return self.calls._call(verb, "", *args)
 
     def _ask(self, verb: str, *args: Arg) -> Any:
-        return self._run(self._call(verb, *args))
+        """A script's reply; None when it met a key of the wrong type."""
+        try:
+            return self._run(self._call(verb, *args))
+        except ResponseError as error:
+            if _says_what_is_there(error):
+                return None
+            raise
 
     def _scripts(self, calls: Sequence[Call]) -> list[Any]:
         def send(call: Call) -> tuple[Any, ...]:
@@ -270,11 +310,11 @@ class Audit(Store):
             replies = self._replies([send(call) for call in calls])
         return replies
 
-    def _replies(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _replies(self, commands: Sequence[tuple[Any, ...]], transaction: bool = False) -> list[Any]:
         """Replies in order; WRONGTYPE and NOSCRIPT as they are, for they say what is there."""
 
         def send() -> Any:
-            with self._redis.pipeline(transaction=False) as pipe:
+            with self._redis.pipeline(transaction=transaction) as pipe:
                 for command in commands:
                     pipe.execute_command(*encoded(command))
                 return pipe.execute(raise_on_error=False)

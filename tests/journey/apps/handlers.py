@@ -1,0 +1,110 @@
+"""The application the journeys' workers serve: the built-in types, some that leave a trace of each
+run, and some that do what no handler should."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ferryman import Context, Ferryman
+from ferryman_worker.jobs import register
+
+ferry = Ferryman()
+register(ferry)
+
+
+def append(path: str, line: str) -> None:
+    """One write, so that lines of several processes do not mix."""
+    with Path(path).open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
+
+
+@ferry.job("note")
+def note(path: str, text: str, seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+    append(path, text)
+
+
+@ferry.job("hold")
+def hold(gate: str) -> str:
+    """Runs until the file `gate` is there."""
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return "held"
+
+
+@ferry.job("hold_async")
+async def hold_async(gate: str) -> str:
+    while not Path(gate).exists():  # a file that is there or not
+        await asyncio.sleep(0.01)
+    return "held"
+
+
+@ferry.job("newcomer")
+def newcomer(succeed_at: int, *, ctx: Context) -> int:
+    """Fails until its attempt number `succeed_at`."""
+    if ctx.attempt < succeed_at:
+        raise RuntimeError(f"attempt {ctx.attempt}")
+    return ctx.attempt
+
+
+@ferry.job("exit")
+def leave(after: float = 0.2) -> None:
+    time.sleep(after)
+    os._exit(9)
+
+
+@ferry.job("segfault")
+def segfault(after: float = 0.2) -> None:
+    time.sleep(after)
+    ctypes.string_at(0)
+
+
+@ferry.job("spin")
+def spin(path: str = "") -> None:
+    try:
+        while True:
+            pass
+    finally:
+        if path:
+            append(path, "stopped")
+
+
+@ferry.job("stuck")
+def stuck(seconds: float = 60.0) -> None:
+    time.sleep(seconds)
+
+
+@ferry.job("stuck_async")
+async def stuck_async(seconds: float = 60.0) -> None:
+    time.sleep(seconds)  # that is what makes it stuck: the loop stands still
+
+
+@ferry.job("stubborn")
+def stubborn() -> None:
+    while True:
+        with suppress(BaseException):
+            while True:
+                pass
+
+
+@ferry.job("hog")
+def hog() -> None:
+    """Holds the interpreter's lock for years: no other thread of the process ever runs."""
+    re.match("(a+)+$", "a" * 60 + "b")
+
+
+@ferry.job("litter")
+def litter(path: str) -> None:
+    """Leaves a process behind that holds everything this one has open, and never returns."""
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    append(path, str(pid))
+    time.sleep(60)

@@ -1,0 +1,142 @@
+"""Processes that die: their jobs run again soon, and nobody else pays for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.journey.programs import pid_of, until
+from tests.journey.sites import Site
+
+
+def test_jobs_of_a_killed_child_run_again_within_a_second(site: Site) -> None:
+    worker = site.worker()
+
+    def act() -> float:
+        gate = site.gate()
+        jobs = [site.hold(gate) for _ in range(5)]
+        site.await_running(*jobs)
+        [child] = {job.job().worker for job in jobs}
+        os.kill(pid_of(child), signal.SIGKILL)
+        taken = site.await_running(*jobs, attempt=2)
+        seen = [job.job() for job in jobs]
+        assert len({job.worker for job in seen}) == 5, "after a crash each runs alone"
+        gate.touch()
+        for job in jobs:
+            done = job.wait(20)
+            assert (done.state, done.crashes, done.failures) == ("completed", 1, 0)
+            assert done.errors[0]["error"] == "its process died: killed by SIGKILL"
+        return float(taken)
+
+    site.keeps(1.0, act)
+    assert worker.process.poll() is None
+
+
+def test_jobs_of_a_killed_worker_run_on_another_within_17_seconds(site: Site) -> None:
+    doomed = site.worker()
+    gate = site.gate()
+    jobs = [site.hold(gate) for _ in range(3)]
+    site.await_running(*jobs)
+    other = site.worker()
+    doomed.signal(signal.SIGKILL)
+    assert site.await_running(*jobs, attempt=2, within=30) <= 17
+    assert all(job.job().worker in other.children for job in jobs)
+    gate.touch()
+    for job in jobs:
+        done = job.wait(20)
+        assert (done.state, done.crashes, done.failures) == ("completed", 1, 0)
+    assert other.events("worker.recovered", worker=doomed.children[0], recovered=3)
+
+
+@pytest.mark.parametrize("type", ["stuck", "hog"])
+def test_nothing_of_a_killed_worker_is_left_after_a_second(site: Site, type: str) -> None:
+    def act() -> float:
+        worker = site.worker()
+        site.await_running(site.enqueue(type))
+        assert len(worker.group()) == 3  # supervisor, upkeep, child
+        worker.signal(signal.SIGKILL)
+        return float(until(lambda: not worker.group()))
+
+    site.keeps(1.0, act)
+
+
+def test_poison_among_innocents_is_buried_at_three_crashes_and_they_complete(site: Site) -> None:
+    site.worker()
+    notes = site.folder / "notes"
+    innocent = {"path": str(notes), "text": "x", "seconds": 0.5}
+    jobs = [site.enqueue("note", innocent) for _ in range(3)]
+    poison = [site.enqueue("exit"), site.enqueue("segfault")]
+    jobs += [site.enqueue("note", innocent) for _ in range(4)]
+    for job in jobs:
+        done = job.wait(30)
+        assert (done.state, done.failures) == ("completed", 0)
+        assert done.crashes <= 2, "only crashes of one process with the poison"
+    causes = {"exit": "exit status 9", "segfault": "killed by SIGSEGV"}
+    for job in poison:
+        dead = job.wait(30)
+        assert (dead.state, dead.crashes, dead.attempt, dead.failures) == ("failed", 3, 3, 0)
+        assert [e["attempt"] for e in dead.errors] == [1, 2, 3]
+        assert dead.errors[-1]["error"] == f"its process died: {causes[dead.type]}"
+    assert {job.id for job in site.store.dead(0, 10)} == {job.id for job in poison}
+    assert site.stats().events["dlq_total"] == 2
+
+
+def test_a_job_that_crashed_once_takes_no_innocent_with_it_again(site: Site) -> None:
+    site.worker()
+    poison = site.enqueue("exit", {"after": 0.05}, max_attempts=1)
+    until(lambda: poison.job().crashes)
+    gate = site.gate()
+    innocents = [site.hold(gate) for _ in range(4)]
+    assert poison.wait(30).crashes == 3
+    gate.touch()
+    for job in innocents:
+        done = job.wait(20)
+        assert (done.state, done.attempt, done.crashes) == ("completed", 1, 0)
+
+
+def test_a_killed_upkeep_is_replaced_and_recovers_what_crashes_next(site: Site) -> None:
+    worker = site.worker()
+    os.kill(worker.upkeep_pid, signal.SIGKILL)
+    worker.await_event("child.died", cause="upkeep: killed by SIGKILL")
+    gate = site.gate()
+    job = site.hold(gate)
+    site.await_running(job)
+    os.kill(pid_of(job.job().worker), signal.SIGKILL)
+    site.await_running(job, attempt=2)
+    gate.touch()
+    assert job.wait(20).crashes == 1
+
+
+def test_what_redis_gives_to_a_worker_that_is_dead_is_found_and_runs_uncharged(site: Site) -> None:
+    site.worker()
+    gate = site.gate()
+    job = site.hold(gate)
+    site.await_running(job)
+    dead = job.job().worker
+    os.kill(pid_of(dead), signal.SIGKILL)
+    site.await_running(job, attempt=2)
+    stray = site.enqueue("uppercase", {"input": "x"}, queue="elsewhere")
+    source, target = (
+        f"ferryman:{{0}}:{n}" for n in ("pending:elsewhere:normal", f"running:{dead}")
+    )
+    assert site.raw.lmove(source, target) == stray.id
+    until(lambda: site.raw.llen(target) == 0, within=25)
+    found = stray.job()
+    assert (found.state, found.attempt, found.crashes) == ("pending", 0, 0)
+    assert site.raw.lrange(source, 0, -1) == [stray.id]
+
+
+def test_a_process_a_handler_left_behind_holds_nobody_up(site: Site, tmp_path: Path) -> None:
+    worker = site.worker(FERRYMAN_GRACE=0.5)
+    left = tmp_path / "left"
+    littering = site.enqueue("litter", {"path": str(left)}, timeout=0.5, max_attempts=1)
+    dead = littering.wait(20)
+    assert "did not stop: killed" in (dead.error or "")
+    # It holds the dead child's connections too: what Redis gives them would wait for the sweep.
+    time.sleep(2.1)  # as long as a BLMOVE waits
+    assert site.enqueue("uppercase", {"input": "x"}).wait(5).state == "completed"
+    assert len(worker.events("child.started", alone=False)) == 2
+    os.kill(int(left.read_text()), signal.SIGKILL)

@@ -1,0 +1,146 @@
+"""Log lines: one event list, JSON that nothing can forge, levels, and a log that never stops us."""
+
+import ast
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ferryman import logs
+
+NAMES = {
+    name: value
+    for name, value in vars(logs).items()
+    if name.isupper() and isinstance(value, str) and name[0] != "_"
+}
+NASTY = '\n{"level": "info", "event": "forged"}\r\x00\x1b[2J\x85\u2028\u2029\N{FERRY}\ud800'
+
+SCRIPT = """
+import sys, structlog
+from ferryman import config, logs
+logs.configure(config.load({}, log_format=sys.argv[1], log_level=sys.argv[2]))
+log = structlog.get_logger()
+"""
+
+
+def run(script, form="json", level="info", **options):
+    """What a process prints that runs `script` after its log is configured."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    command = [sys.executable, "-c", SCRIPT + script, form, level]
+    return subprocess.run(command, check=False, timeout=60, **options)
+
+
+def lines(script, **options):
+    """The same as JSON objects."""
+    done = run(script, **options)
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_line_has_its_time_its_level_and_its_event_first():
+    (line,) = lines("log.warning(logs.REDIS_LOST, worker='w', tries=2)")
+    assert list(line) == ["ts", "level", "event", "worker", "tries"]
+    assert (line["level"], line["event"], line["worker"]) == ("warning", "redis.lost", "w")
+    at = datetime.strptime(line["ts"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    assert timedelta(0) <= datetime.now(UTC) - at < timedelta(minutes=1)
+
+
+def test_nothing_a_client_sends_begins_a_line_of_its_own():
+    text = logs.as_json(None, "info", {"event": "request", "path": NASTY, NASTY: 1})
+    assert text.isascii()
+    assert text.isprintable()
+    assert json.loads(text)["path"] == NASTY
+    assert json.loads(text)["event"] == "request"
+
+
+def test_on_a_terminal_control_characters_are_shown_not_sent():
+    shown = run(f"log.info(logs.REQUEST, path={NASTY!r}, error='a\\x1bb')", form="console").stdout
+    (line,) = shown.decode().splitlines()
+    assert "\x1b[2J" not in line
+    assert "a\\x1bb" in line
+
+
+def test_what_json_has_no_word_for_is_shown_as_text():
+    line = json.loads(logs.as_json(None, "info", {"event": "x", "path": Path("/a"), "set": {1}}))
+    assert (line["path"], line["set"]) == ("/a", "{1}")
+
+
+def test_a_traceback_stays_in_its_line():
+    (line,) = lines("try: 1 / 0\nexcept ZeroDivisionError: log.exception(logs.BUG)")
+    assert (line["level"], line["event"]) == ("error", "bug")
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_lines_under_the_level_are_left_out(level):
+    levels = ["debug", "info", "warning", "error"]
+    script = "".join(f"log.{name}('x'); " for name in levels)
+    assert [line["level"] for line in lines(script, level=level)] == levels[levels.index(level) :]
+
+
+def test_auto_is_json_unless_stdout_is_a_terminal():
+    (line,) = lines("log.info('x')", form="auto")
+    assert line["event"] == "x"
+
+
+def test_parallel_lines_stay_whole():
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda n: log.info("x", n=n, text="y" * 500), range(2000)))
+"""
+    assert {line["n"] for line in lines(script)} == set(range(2000))
+
+
+def test_a_reader_that_went_away_does_not_stop_the_program():
+    script = """
+import os
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(reader)
+log.info("x")
+os.close(1)
+log.info("y")
+print("still here", file=sys.stderr)
+"""
+    done = run(script)
+    assert done.returncode == 0
+    assert b"still here" in done.stderr
+
+
+def test_a_full_disk_does_not_stop_the_program():
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    with full.open("wb") as out:
+        assert run("log.info('x')", stdout=out).returncode == 0
+
+
+def test_event_names_are_lower_case_words_each_used_once():
+    assert len(set(NAMES.values())) == len(NAMES)
+    for value in NAMES.values():
+        assert all(word.isalpha() and word.islower() for word in value.split("."))
+
+
+def calls(path):
+    """The first argument of every `log.<level>(...)` in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            target = node.func.value
+            if isinstance(target, ast.Name) and target.id == "log":
+                yield node.args[0]
+
+
+def test_every_line_of_the_program_has_its_event_from_the_list():
+    root = Path(logs.__file__).parents[2]
+    for folder in ("shared/ferryman", "worker/ferryman_worker", "api/ferryman_api"):
+        for path in (root / folder).rglob("*.py"):
+            for event in calls(path):
+                named = isinstance(event, ast.Attribute | ast.Name)
+                assert named, f"{path.name}:{event.lineno}: an event that is not in logs"
+                if isinstance(event, ast.Attribute) and ast.unparse(event.value) == "logs":
+                    assert event.attr in NAMES, f"{path.name}:{event.lineno}"

@@ -1,0 +1,443 @@
+"""The loop of a child on a real server: what it claims without knowing, and what it gives back."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.worker.proxy import Proxy
+
+from ferryman import Context, Ferryman
+from ferryman.config import Settings
+from ferryman.job import Draft, Job
+from ferryman.keys import ALONE, LEVELS, Keys
+from ferryman.store import Port, Store, wire
+from ferryman.store.scripts import scripts
+from ferryman_worker import child as child_module
+from ferryman_worker.board import Board
+from ferryman_worker.child import Child, Post
+from ferryman_worker.link import Link
+
+PATIENCE = 10.0
+
+
+def until(condition: Callable[[], Any], within: float = PATIENCE) -> float:
+    """Seconds until the condition holds; fails when it does not `within` the time."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < within, "it did not come to pass"
+        time.sleep(0.002)
+    return time.monotonic() - started
+
+
+class Hand:
+    """A child in a thread of the test, and what the test may do to it."""
+
+    worker = "hand:1:nonce"
+
+    def __init__(self, store: Store, redis_url: str, slots: int, alone: bool) -> None:
+        self.store = store
+        self.ferry = Ferryman(store=store, settings=store.settings)
+        self.started: list[str] = []
+        self.gate = threading.Event()
+        self.ferry.job("echo")(self._echo)
+        self.ferry.job("hold")(self._hold)
+        levels = (ALONE,) if alone else LEVELS
+        post = Post(
+            self.worker, [Keys().pending_name("default", level) for level in levels], slots, alone
+        )
+        settings = replace(store.settings, redis_url=redis_url)
+        port = Port(settings, store.keys, self.worker, post.lists)
+        self.link, theirs = Link.pair()
+        self.child = Child(self.ferry, settings, post, Board(slots), theirs, port)
+        assert store.register(self.worker, ("default",), {"slots": slots})
+        self.thread = threading.Thread(target=self.child.loop, daemon=True)
+        self.thread.start()
+
+    def _echo(self, text: str = "") -> str:
+        return text
+
+    def _hold(self, name: str) -> str:
+        self.started.append(name)
+        assert self.gate.wait(PATIENCE)
+        return name
+
+    def stop(self, drain: float = 8.0) -> None:
+        self.link.send("stop", drain=drain)
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+    def enqueue(self, job_id: str, type: str = "echo", queue: str = "default") -> None:
+        self.store.enqueue([self.draft(job_id, type, queue=queue)])
+
+    def draft(self, job_id: str, type: str = "echo", **options: Any) -> Draft:
+        payload = {"echo": '{"text":"hello"}', "hold": f'{{"name":"{job_id}"}}'}.get(type, "{}")
+        return Draft(id=job_id, type=type, payload=payload, **options)
+
+    def completed(self, job_id: str) -> Job:
+        until(lambda: self.store.get(job_id).state == "completed")
+        return self.store.get(job_id)
+
+    def running(self) -> list[str]:
+        return self.store.running(self.worker)
+
+    def pending(self, level: str = "normal") -> list[str]:
+        key = self.store.keys.pending("default", level)
+        return [i.decode() for i in self.store.command("LRANGE", key, "0", "-1")]
+
+    def count(self, event: str) -> int:
+        return self.store.stats().events.get(event, 0)
+
+    def is_listening(self) -> bool:
+        return all(listener.armed for listener in self.child.port.listeners)
+
+    def steal(self, queue: str) -> None:
+        """A claim whose reply nobody got: the id lies in the child's list behind its back."""
+        keys = self.store.keys
+        source, target = keys.pending(queue, "normal"), keys.running(self.worker)
+        assert self.store.command("LMOVE", source, target, "LEFT", "RIGHT")
+
+
+Start = Callable[..., Hand]
+
+
+@pytest.fixture
+def start(store: Store, redis_url: str) -> Iterator[Start]:
+    """Starts a child; stopped at the end, with nothing left in its list."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(url: str = redis_url, slots: int = 2, alone: bool = False) -> Hand:
+            hand = Hand(store, url, slots, alone)
+            stack.callback(lambda: (hand.gate.set(), hand.stop()))
+            return hand
+
+        yield begin
+
+
+@pytest.fixture
+def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One BLMOVE waits 0.2 s."""
+    monkeypatch.setattr(wire, "BLOCK", 0.2)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children compare their list with their memory every 0.2 s."""
+    monkeypatch.setattr(child_module, "RECONCILE", 0.2)
+
+
+def test_a_job_runs_and_its_list_is_empty_afterwards(start: Start) -> None:
+    hand = start()
+    hand.enqueue("a")
+    job = hand.completed("a")
+    assert (job.result, job.attempt) == ('"hello"', 1)
+    assert hand.running() == []
+
+
+# Claims the child does not know of.
+
+
+@pytest.mark.usefixtures("often")
+def test_a_ghost_claim_is_adopted(start: Start) -> None:
+    hand = start()
+    hand.enqueue("a", queue="elsewhere")
+    hand.steal("elsewhere")
+    assert hand.completed("a").attempt == 1
+
+
+@pytest.mark.usefixtures("often")
+def test_a_ghost_claim_of_a_full_child_goes_back_to_the_head(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.enqueue("b", queue="elsewhere")
+    hand.enqueue("c", queue="elsewhere")
+    hand.steal("elsewhere")
+    until(lambda: hand.running() == ["a"])
+    key = hand.store.keys.pending("elsewhere", "normal")
+    assert hand.store.command("LRANGE", key, "0", "-1") == [b"b", b"c"]
+    job = hand.store.get("b")
+    assert (job.state, job.attempt, job.crashes) == ("pending", 0, 0)
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_delivery_whose_reply_is_lost_is_adopted_at_once(start: Start, proxy: Proxy) -> None:
+    hand = start(proxy.url)
+    proxy.lose(hand.store.keys.pending("default", "normal"))  # as only BLMOVE names it
+    assert proxy.asked.wait(PATIENCE)
+    hand.enqueue("a")
+    assert proxy.lost.wait(PATIENCE)
+    assert hand.completed("a").attempt == 1
+    assert hand.running() == []
+
+
+def test_a_claim_whose_reply_is_lost_begins_once(start: Start, proxy: Proxy) -> None:
+    hand = start(proxy.url)
+    until(hand.is_listening)
+    proxy.lose(scripts()["claim"].sha)
+    hand.enqueue("a", "hold")
+    assert proxy.lost.wait(PATIENCE)
+    until(lambda: hand.started)
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
+
+
+@pytest.mark.parametrize("verb", ["finish", "retry"])
+def test_a_settle_whose_reply_is_lost_counts_once(start: Start, proxy: Proxy, verb: str) -> None:
+    hand = start(proxy.url)
+    until(hand.is_listening)
+    proxy.lose(scripts()[verb].sha)
+    hand.enqueue("a", "echo" if verb == "finish" else "unheard-of")
+    assert proxy.lost.wait(PATIENCE)
+    counter = "processed_total" if verb == "finish" else "failed_total"
+    until(lambda: hand.count(counter))
+    until(lambda: not hand.child.runs)
+    job = hand.store.get("a")
+    assert (job.attempt, job.failures) == (1, 0 if verb == "finish" else 1)
+    assert (hand.count(counter), hand.count("fenced_total")) == (1, 0)
+    assert hand.running() == []
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_many_lost_replies_lose_nothing_and_run_nothing_twice(start: Start, proxy: Proxy) -> None:
+    hand = start(proxy.url)
+    words = [scripts()["claim"].sha, scripts()["finish"].sha, hand.store.keys.running(hand.worker)]
+    for n in range(12):
+        proxy.lose(words[n % 3])
+        ids = [f"j{n}-{i}" for i in range(5)]
+        for job_id in ids:
+            hand.enqueue(job_id)
+        assert proxy.lost.wait(PATIENCE)
+        for job_id in ids:
+            assert hand.completed(job_id).attempt == 1
+    assert hand.count("processed_total") == 60
+    assert hand.count("fenced_total") == 0
+    assert hand.running() == []
+
+
+# More than there is room for.
+
+
+def test_of_many_deliveries_the_first_in_priority_runs_and_the_others_go_back(
+    start: Start,
+) -> None:
+    hand = start(slots=1)
+    until(hand.is_listening)
+    hand.store.enqueue([hand.draft(level, "hold", priority=level) for level in reversed(LEVELS)])
+    until(lambda: hand.started)
+    until(lambda: hand.running() == ["high"])
+    assert hand.started == ["high"]
+    assert (hand.pending("normal"), hand.pending("low")) == (["normal"], ["low"])
+    assert hand.store.get("low").attempt == 0
+    hand.gate.set()
+    hand.completed("low")
+    assert hand.started == ["high", "normal", "low"]
+
+
+def test_what_comes_to_a_full_child_goes_back_to_the_head_at_once(start: Start) -> None:
+    hand = start(slots=1)
+    until(hand.is_listening)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    # The listener on the high list is still open: it takes the first of these.
+    hand.store.enqueue([hand.draft(i, priority="high") for i in ("h1", "h2", "h3")])
+    until(lambda: hand.count("returned_total") == 1)
+    assert hand.pending("high") == ["h1", "h2", "h3"]
+    assert hand.running() == ["a"]
+
+
+def test_a_full_child_opens_no_listener(start: Start, raw: Any) -> None:
+    hand = start(slots=1)
+    until(hand.is_listening)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    until(lambda: raw.info("clients")["blocked_clients"] == 0)
+    hand.store.enqueue([hand.draft(f"h{i}", priority="high") for i in range(3)])
+    calls = raw.info("commandstats").get("cmdstat_blmove", {}).get("calls")
+    time.sleep(0.3)  # nothing is to happen
+    assert raw.info("commandstats").get("cmdstat_blmove", {}).get("calls") == calls
+    assert hand.count("returned_total") == 0
+
+
+def test_a_busy_child_serves_in_order_of_priority_and_age(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("first", "hold")
+    until(lambda: hand.started)
+    wanted = []
+    for level in reversed(LEVELS):
+        ids = [f"{level}-{n}" for n in range(3)]
+        wanted = ids + wanted
+        for job_id in ids:
+            hand.store.enqueue([hand.draft(job_id, "hold", priority=level)])
+    hand.gate.set()
+    hand.completed("low-2")
+    assert hand.started == ["first", *wanted]
+
+
+# Redis out of memory.
+
+
+def test_a_backlog_drains_though_redis_is_full_and_refuses_blmove(
+    start_server: Any, settings: Settings
+) -> None:
+    server = start_server()
+    store = Store(replace(settings, redis_url=server.url))
+    hand = Hand(store, server.url, slots=2, alone=False)
+    until(hand.is_listening)
+    hand.enqueue("holds-1", "hold")
+    hand.enqueue("holds-2", "hold")
+    until(lambda: len(hand.started) == 2)
+    backlog = [f"j{n}" for n in range(50)]
+    for job_id in backlog:
+        hand.enqueue(job_id)
+    store.command("CONFIG", "SET", "maxmemory", "1")
+    hand.gate.set()
+    for job_id in backlog:
+        hand.completed(job_id)
+    until(lambda: rejected(store, "blmove"))
+    store.command("CONFIG", "SET", "maxmemory", "0")
+    hand.enqueue("after")
+    hand.completed("after")
+    until(hand.is_listening)
+    hand.stop()
+    assert hand.count("processed_total") == 53
+    store.close()
+
+
+def rejected(store: Store, command: str) -> int:
+    """How often Redis has refused a command."""
+    lines = store.command("INFO", "commandstats").decode().splitlines()
+    line = next((part for part in lines if part.startswith(f"cmdstat_{command}:")), "")
+    return int(line.rpartition("rejected_calls=")[2].split(",")[0] or 0)
+
+
+# Stopping.
+
+
+def test_a_stop_lets_runs_end_and_gives_back_what_is_delivered_meanwhile(start: Start) -> None:
+    hand = start(slots=2)
+    until(hand.is_listening)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    stopping = threading.Thread(target=hand.stop)
+    stopping.start()
+    until(lambda: hand.child.stop_at is not None)
+    hand.enqueue("b")
+    hand.gate.set()
+    stopping.join(PATIENCE)
+    assert hand.store.get("a").state == "completed"
+    assert (hand.pending(), hand.running()) == (["b"], [])
+    assert hand.store.get("b").attempt == 0
+
+
+def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start) -> None:
+    hand = start()
+    until(hand.is_listening)
+    timeout = hand.child._timeout
+
+    def both_at_once() -> float:
+        hand.child._timeout = timeout  # type: ignore[method-assign]
+        hand.link.send("stop", drain=8.0)
+        hand.enqueue("a")
+        ready = select.select(hand.child.port.listeners, [], [], PATIENCE)[0]
+        assert ready
+        return 1.0
+
+    hand.child._timeout = both_at_once  # type: ignore[method-assign]
+    hand.child._nudge()
+    started = time.monotonic()
+    hand.thread.join(PATIENCE)
+    assert time.monotonic() - started < 4, "it read a reply that was read before"
+    assert hand.pending() == ["a"]
+    assert hand.running() == []
+
+
+def test_a_run_still_going_when_the_drain_ends_is_released_uncharged(start: Start) -> None:
+    hand = start(slots=1)
+
+    def forever() -> None:
+        while True:
+            pass
+
+    hand.ferry.job("forever")(forever)
+    hand.enqueue("a", "forever")
+    hand.enqueue("b")
+    until(lambda: hand.running() == ["a"] and hand.child.board.busy())
+    hand.stop(drain=1.0)
+    job = hand.store.get("a")
+    assert (job.state, job.attempt, job.failures, job.crashes) == ("pending", 1, 0, 0)
+    assert hand.pending() == ["a", "b"]
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start, store: Store) -> None:
+    hand = start(slots=1, alone=True)
+    hand.enqueue("a", queue="elsewhere")
+    source, target = (store.keys.pending(*q) for q in (("elsewhere", "normal"), ("default", ALONE)))
+    store.command("LMOVE", source, target, "LEFT", "RIGHT")
+    hand.completed("a")
+    hand.thread.join(PATIENCE)
+    assert not hand.thread.is_alive()
+
+
+# Handlers.
+
+
+def test_an_unknown_type_fails_and_is_retried(start: Start) -> None:
+    hand = start()
+    hand.enqueue("a", "unheard-of")
+    until(lambda: hand.store.get("a").state == "scheduled")
+    job = hand.store.get("a")
+    assert job.error == "unknown job type: unheard-of"
+    assert (job.failures, job.max_attempts) == (1, None)
+
+
+def test_the_limit_of_a_type_is_noted_on_a_job_that_has_none(start: Start) -> None:
+    hand = start()
+
+    def broken() -> None:
+        raise ValueError("no")
+
+    hand.ferry.job("broken", max_attempts=1)(broken)
+    hand.enqueue("a", "broken")
+    until(lambda: hand.store.get("a").state == "failed")
+    job = hand.store.get("a")
+    assert (job.max_attempts, job.error) == (1, "ValueError: no")
+    assert job.errors[0]["worker"] == hand.worker
+    assert "in broken" in job.errors[0]["traceback"]
+
+
+def test_progress_is_seen_while_a_job_runs(start: Start) -> None:
+    hand = start()
+
+    def steps(ctx: Context) -> None:
+        ctx.progress(0.5, "half way")
+        assert hand.gate.wait(PATIENCE)
+
+    hand.ferry.job("steps")(steps)
+    hand.enqueue("a", "steps")
+    until(lambda: hand.store.get("a").progress == 0.5)
+    assert hand.store.get("a").progress_note == "half way"
+
+
+def test_a_running_job_stops_when_asked(start: Start) -> None:
+    hand = start()
+
+    def forever() -> None:
+        while True:
+            pass
+
+    hand.ferry.job("forever")(forever)
+    hand.enqueue("a", "forever")
+    until(hand.child.board.busy)
+    hand.store.cancel("a")
+    hand.link.send("cancel", id="a")  # as upkeep says it, by way of the supervisor
+    until(lambda: hand.store.get("a").state == "cancelled")
+    assert hand.running() == []
