@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -73,18 +74,14 @@ def answer(error: Exception) -> Answer:
         log.error(logs.BUG, request_id=request.environ[REQUEST_ID], exc_info=error)
     else:
         request.environ[ERROR] = _said(error)[:LONGEST_LOGGED]
-    return problem(kind, _detail(kind, error), getattr(error, "errors", ()), _headers(error))
+    errors = error.errors if isinstance(error, InvalidJob) else []
+    return as_json(
+        body(kind, _detail(kind, error), errors), kind.status, _headers(error), MEDIA_TYPE
+    )
 
 
-def problem(
-    kind: Kind, detail: str, errors: Any = (), headers: dict[str, str] | None = None
-) -> Answer:
-    """An answer of this kind."""
-    return as_json(body(kind, detail, errors), kind.status, headers, MEDIA_TYPE)
-
-
-def body(kind: Kind, detail: str, errors: Any = ()) -> dict[str, Any]:
-    """The problem as JSON members."""
+def body(kind: Kind, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
+    """A problem of this kind as JSON members."""
     members: dict[str, Any] = {
         "type": BASE + kind.slug,
         "title": kind.title,
@@ -98,15 +95,13 @@ def body(kind: Kind, detail: str, errors: Any = ()) -> dict[str, Any]:
 
 def bad_query(error: ValidationError) -> None:
     """Raise what pydantic found wrong with a query as InvalidJob, like any other bad field."""
-    raise InvalidJob(
-        [
-            FieldError(
-                "/" + "/".join(str(part) for part in found["loc"]),
-                "unknown parameter" if found["type"] == "extra_forbidden" else found["msg"],
-            )
-            for found in error.errors(include_url=False, include_context=False)
-        ]
-    )
+    found = error.errors(include_url=False, include_context=False)
+    raise InvalidJob([_bad_parameter(wrong["loc"], wrong["type"], wrong["msg"]) for wrong in found])
+
+
+def _bad_parameter(place: tuple[int | str, ...], kind: str, said: str) -> FieldError:
+    pointer = "/" + "/".join(str(part) for part in place)
+    return FieldError(pointer, "unknown parameter" if kind == "extra_forbidden" else said)
 
 
 def documented(*statuses: int) -> dict[str | int | HTTPStatus, Any]:

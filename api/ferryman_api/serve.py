@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-import struct
 import sys
 
 import structlog
@@ -14,15 +12,11 @@ from ferryman import logs
 from ferryman.config import Settings
 from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.store import Store
+from ferryman_api.listen import listen, trouble, url
 
 PORT_TAKEN = 1
 BAD_SETTING = 2
 NO_REDIS = 3
-
-BACKLOG = 2048
-STALL = 5
-"""Seconds a client may pause within a request, or not take its answer, before it is given up:
-it holds a thread."""
 
 ENDPOINTS = (
     "POST /jobs",
@@ -51,7 +45,7 @@ def serve(settings: Settings) -> int:
     try:
         listener = listen(settings)
     except OSError as error:
-        return _refuse(PORT_TAKEN, _trouble(settings, error))
+        return _refuse(PORT_TAKEN, trouble(settings, error))
     with listener:
         try:
             _check_redis(settings)
@@ -62,30 +56,11 @@ def serve(settings: Settings) -> int:
         return _run(settings, listener)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket on the address; OSError when it cannot be had."""
-    listener = socket.create_server(
-        (settings.host, settings.port),
-        family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-        backlog=BACKLOG,
-    )
-    # What is accepted inherits these. Without them a client that is silent, or stops half way
-    # through its request, would hold a thread for as long as it likes.
-    stall = struct.pack("ll", STALL, 0)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stall)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
-    if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux: accepted when its first byte is there
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, STALL)
-    return listener
-
-
 def _run(settings: Settings, listener: socket.socket) -> int:
     from ferryman_api.app import create_app
     from ferryman_api.server import Server
 
-    host, port = listener.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
+    address = url(listener)
     hooks = {
         "when_ready": lambda _: log.info(logs.API_STARTED, address=address, endpoints=ENDPOINTS),
         "on_exit": lambda _: log.info(logs.API_STOPPED, address=address),
@@ -106,14 +81,6 @@ def _check_redis(settings: Settings) -> None:
         store.check_server()
     finally:
         store.close()
-
-
-def _trouble(settings: Settings, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {settings.port} is taken by another program: stop it, or set PORT to another"
-    if error.errno == errno.EACCES:
-        return f"port {settings.port} may not be opened by this user: set PORT above 1023"
-    return f"cannot listen on {settings.host!r}: set FERRYMAN_HOST to an address of this machine"
 
 
 def _refuse(code: int, line: str) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import select
+import selectors
 import signal
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +24,7 @@ from ferryman import logs
 from ferryman.config import Settings
 from ferryman.job import encode
 from ferryman_api import problems
+from ferryman_api.listen import STALL
 
 STOP_TIMEOUT = 8
 """Seconds a request in flight may take after SIGTERM; everything has ended within 10."""
@@ -61,6 +65,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 if select.select([listener], [], [], 0)[0]:
                     self.accept(listener)
             listener.close()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a connection a thread only when it has said something."""
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + STALL
+        self.pending_conns.append(conn)
+        speaks = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, speaks)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is not HTTP, or not HTTP we take, as a problem."""

@@ -44,6 +44,7 @@ def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
 
     No payload stands for {}; None is JSON's null. An option that is None was not given.
     """
+    payload = {} if payload is MISSING else payload
     said = {name: value for name, value in options.items() if value is not None}
     check = _Check(said)
     for name in sorted(set(said) - OPTIONS):
@@ -62,14 +63,14 @@ def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
         backoff=check.take("backoff", _backoff, None),
         tags=check.take("tags", _tags, ()),
         meta=check.take("meta", _meta, {}),
-        payload=check.build("/payload", {} if payload is MISSING else payload, _json),
+        payload=check.build("/payload", payload, _json),
         idempotency_key=check.take("idempotency_key", _key, None),
     )
     if made.delay is not None and made.run_at is not None:
         check.add("/run_at", "expected delay or run_at, not both")
     check.done()
     if job_id or made.idempotency_key:
-        return made.with_digest(_digest(type, made.payload, said))
+        return made.with_digest(_digest(type, payload, said))
     return made
 
 
@@ -195,10 +196,13 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _digest(type: str, payload: str, options: Mapping[str, Any]) -> str:
-    """16 bytes over what the client said, so that the same request can be told from another."""
-    said = {k: v for k, v in options.items() if k not in ("id", "idempotency_key")}
+def _digest(type: str, payload: Any, options: Mapping[str, Any]) -> str:
+    """16 bytes over what the client said, so that the same request can be told from another.
+
+    The order of an object's members says nothing.
+    """
+    said = {k: v for k, v in options.items() if k != "idempotency_key"}
     if isinstance(said.get("backoff"), Backoff):
         said["backoff"] = backoff_fields(said["backoff"])
     body = json.dumps([type, payload, said], sort_keys=True, default=str)
-    return blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b(body.encode(), digest_size=16).hexdigest()

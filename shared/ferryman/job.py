@@ -26,9 +26,13 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = "normal"
 
 
+# json.dumps with these options builds an encoder a call: 1 us on the way of every job.
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def encode(value: Any) -> str:
     """A JSON value as compact text; raises ValueError or TypeError when it is not JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encoder.encode(value)
 
 
 @dataclass(frozen=True, slots=True)

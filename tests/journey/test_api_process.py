@@ -19,7 +19,7 @@ from ferryman.config import Settings
 from ferryman.embedded import free_port
 from ferryman.processes import kill_group, spawn
 from ferryman.store import Store
-from ferryman_api import serve
+from ferryman_api.listen import STALL, listen
 
 JOB = b'{"type":"a","payload":{"input":"hello world"}}'
 TOGETHER = 50
@@ -262,13 +262,13 @@ def test_silent_clients_hold_no_threads(api):
 
 
 def test_a_client_that_stalls_is_given_up():
-    with serve.listen(Settings(port=free_port())) as listener:
+    with listen(Settings(port=free_port())) as listener:
         client = socket.create_connection(listener.getsockname())
         client.sendall(b"GET")
         accepted, _ = listener.accept()
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             seconds, _ = struct.unpack("ll", accepted.getsockopt(socket.SOL_SOCKET, option, 16))
-            assert seconds == serve.STALL
+            assert seconds == STALL
         client.close()
         accepted.close()
 

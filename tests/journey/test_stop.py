@@ -152,7 +152,7 @@ def test_rolling_restarts_under_load_lose_nothing_and_repeat_nothing(site: Site)
 
     def feed() -> None:
         while not done.wait(0.02):
-            ids.extend(site.enqueue_notes(10, seconds=0.02))
+            ids.extend(site.enqueue_notes(5, seconds=0.02))
 
     feeding = threading.Thread(target=feed)
     feeding.start()

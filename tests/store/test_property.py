@@ -25,7 +25,7 @@ from ferryman.errors import JobNotFound, WrongState
 from ferryman.keys import ALONE, LEVELS, Keys
 from ferryman.store import Store
 
-EXAMPLES, STEPS = 200, 50
+EXAMPLES, STEPS = 120, 50
 
 IDS = [f"j{n}" for n in range(7)]
 QUEUES = ("q1", "q2")

@@ -78,8 +78,12 @@ def test_numbers_stand_for_priorities() -> None:
 def test_the_digest_tells_one_body_from_another_whoever_repeats_it() -> None:
     one = draft("t", {"a": 1}, id="x", delay=5)
     assert one.digest == draft("t", {"a": 1}, id="x", delay=5).digest
-    assert one.digest == draft("t", {"a": 1}, idempotency_key="k", delay=5).digest
+    assert one.digest == draft("t", {"a": 1}, id="x", idempotency_key="k", delay=5).digest
+    assert (
+        draft("t", {"a": 1, "b": 2}, id="x").digest == draft("t", {"b": 2, "a": 1}, id="x").digest
+    )
     others = [draft("t", {"a": 2}, id="x", delay=5), draft("t", {"a": 1}, id="x", delay=6)]
+    others += [draft("t", {"a": 1}, id="y", delay=5)]
     others += [draft("u", {"a": 1}, id="x", delay=5), draft("t", {"a": 1}, id="x")]
     assert one.digest not in {o.digest for o in others}
 

@@ -20,8 +20,8 @@ KINDS = {
     "orphan": "an entry has no job",
     "expiring": "a job that is not finished, or still lies in a list, expires",
     "immortal": "a finished job never expires",
-    "number": "a number of a job is out of its range",
-    "corrupt": "a job has no state or no type",
+    "number": "a number is none, or out of its range",
+    "corrupt": "a job has no state, no type, or a queue or priority of no proper name",
     "wrong_type": "a key holds another type than it should",
     "ownerless": "a list belongs to no worker that is registered or was reaped",
     "stranded": "a list is not where the pause of its queue says",
@@ -116,4 +116,5 @@ _TIDY = {
     "trim": "cut it to {1}",
     "idem": "delete it, or let it end in {1} s",
     "stray": "delete it",
+    "zero": "set it to 0, then count",
 }

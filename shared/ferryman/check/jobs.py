@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ferryman.check.findings import Finding, Mend
-from ferryman.keys import ALONE
+from ferryman.job import QUEUE_PATTERN
+from ferryman.keys import ALONE, LEVELS
 from ferryman.lifecycle import State
 from ferryman.store.audit import Words
 
@@ -83,7 +84,21 @@ def judge(sight: Sight) -> list[Finding]:
         return list(_orphans(sight))
     if sight.state not in STATES or not ("type" in sight.fields or "deleted" in sight.fields):
         return [_corrupt(sight)]
+    names = list(_names(sight))
+    if names:
+        return names
     return [*_place(sight), *_dead(sight), *_life(sight), *_numbers(sight)]
+
+
+def _names(sight: Sight) -> Iterable[Finding]:
+    """A queue or level of another form has lists that nobody serves."""
+    queue, level = sight.fields.get("queue"), sight.fields.get("priority")
+    if queue is not None and not QUEUE_PATTERN.fullmatch(queue):
+        yield _mend("corrupt", sight, f"its queue is {queue!r}", [("field", "queue", "")],
+                    ("field", "queue", queue))  # fmt: skip
+    if level is not None and level not in LEVELS:
+        yield _mend("corrupt", sight, f"its priority is {level!r}", [("field", "priority", "")],
+                    ("field", "priority", level))  # fmt: skip
 
 
 # Places.

@@ -85,6 +85,14 @@ def unknown_queues(roll: Roll, used: Iterable[str]) -> list[Finding]:
     ]
 
 
+def garbled(counters: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Counters that stop every script that would add to them."""
+    return [
+        Finding("number", f"{key} {name}", "it is no whole number", Tidy("zero", (key, name)))
+        for key, name in sorted(counters)
+    ]
+
+
 def stranded(queue: str, paused: bool, lists: Iterable[str]) -> list[Finding]:
     """Held lists of a queue that runs are served by nobody; pending ones of a paused queue are."""
     wrong, state = ("pending", "paused") if paused else ("held", "not paused")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from ferryman.check import counters, keyspace
 from ferryman.check.findings import Finding, Mend
 from ferryman.check.jobs import CRASHES, Sight, judge
+from ferryman.job import QUEUE_PATTERN
 from ferryman.keys import ALONE, LEVELS
 from ferryman.store.audit import FIELDS, SCAN, Audit, Raw
 from ferryman.store.calls import KEY_TTL
@@ -32,6 +33,7 @@ BATCH = 1_000
 
 _AT = {name: 1 + place for place, name in enumerate(FIELDS)}
 _ENDED = (b"completed", b"cancelled")
+_LEVELS = frozenset(level.encode() for level in LEVELS)
 _GUARDS = ("cancelled", "deleted_total", "dropped_total", "revived_total")
 _PLACES = ("pending", "held", "running")
 
@@ -112,6 +114,8 @@ class Seen:
         self.odd: set[bytes] = set()
         """Keys of the wrong type."""
         self.idem: set[bytes] = set()
+        self.queues: set[bytes] = set()
+        """Queues of jobs, as far as their names are proper."""
         self._homes: dict[bytes, bytes] = {}
         self._places: dict[tuple[bytes | None, ...], bytes] = {}
         self._dropped: dict[bytes, tuple[str, int]] = {}
@@ -166,13 +170,21 @@ class Seen:
         elif raw[_AT["dropped"]] is not None:
             self._note_dropped(job_id, raw)
             self.suspects.add(job_id)
-        elif raw[_AT["type"]] is None or not _numbers_fit(raw):
+        elif raw[_AT["type"]] is None or not (_numbers_fit(raw) and self._named(raw)):
             self.suspects.add(job_id)
         elif raw[1] in _ENDED:
             if raw[0] < 0:
                 self.suspects.add(job_id)
         elif raw[1] != b"blocked" and (raw[0] != -1 or not self._expect(job_id, raw)):
             self.suspects.add(job_id)
+
+    def _named(self, raw: Raw) -> bool:
+        """Whether its queue and level have proper names."""
+        queue, level = raw[_AT["queue"]], raw[_AT["priority"]]
+        name = b"default" if queue is None else queue
+        if name not in self.queues and QUEUE_PATTERN.fullmatch(_text(name)):
+            self.queues.add(name)
+        return name in self.queues and (level is None or level in _LEVELS)
 
     def _expect(self, job_id: bytes, raw: Raw) -> bool:
         place = self._place(raw[1], raw[_AT["queue"]], raw[_AT["priority"]], raw[_AT["worker"]])
@@ -309,7 +321,9 @@ def _keys(store: Audit, seen: Seen) -> list[Finding]:
         findings += keyspace.wrong_type(_text(name), kind)
     findings += keyspace.ownerless(roll, _workers(there, "running"))
     findings += keyspace.stray(roll, {*_workers(there, "worker"), *_workers(there, "cancel")})
-    findings += keyspace.unknown_queues(roll, keyspace.queues_used(there))
+    used = keyspace.queues_used(there) | {_text(queue) for queue in seen.queues}
+    findings += keyspace.unknown_queues(roll, used)
+    findings += keyspace.garbled(store.garbled())
     for queue, paused, lists in store.shelves(sorted(roll.queues)):
         findings += keyspace.stranded(queue, paused, lists)
     capped = list(keyspace.CAPS)

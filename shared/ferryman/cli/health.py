@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from ferryman.cli.common import as_json, print_json, print_table, printable, set
 
 if TYPE_CHECKING:
     from ferryman.check import Finding, Report
+    from ferryman.doctor import Advice
     from ferryman.store.audit import Audit
 
 MOST = 50
@@ -136,4 +138,32 @@ def _print_findings(findings: list[Finding], dry_run: bool) -> None:
             click.echo(f"... and {number - MOST} more of kind {kind}: --json prints all")
 
 
-COMMANDS: tuple[click.Command, ...] = (check,)
+@click.command()
+@as_json
+@click.pass_context
+def doctor(context: click.Context, json_out: bool) -> None:
+    """Look at the server and what lies about in it, and say what to do about it.
+
+    Exits 0 unless there is a problem (1); 3 when Redis cannot be reached.
+    """
+    from ferryman.doctor import Level, diagnose, this_host
+    from ferryman.store.facts import facts
+
+    store = _audit(context)
+    found = diagnose(facts(store), this_host(store.address))
+    if json_out:
+        print_json([asdict(advice) for advice in found])
+    else:
+        for advice in found:
+            _tell(advice)
+    sys.exit(1 if any(advice.level is Level.PROBLEM for advice in found) else 0)
+
+
+def _tell(advice: Advice) -> None:
+    click.echo(f"{advice.level:<8} {advice.topic}: {printable(advice.what)}")
+    for label, text in (("why", advice.why), ("fix", advice.fix)):
+        if text:
+            click.echo(f"{'':<8}   {label}: {printable(text)}")
+
+
+COMMANDS: tuple[click.Command, ...] = (check, doctor)

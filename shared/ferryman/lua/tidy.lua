@@ -58,6 +58,14 @@ local tidy = {
     if known then return redis.call('EXPIRE', P .. 'idem:' .. a, b, 'NX') end
     return redis.call('DEL', P .. 'idem:' .. a)
   end,
+  -- Field `b` of counters `a` is a number again; what it should be is counted later.
+  zero = function()
+    local value = redis.call('HGET', P .. a, b)
+    local wanted = b == 'duration_sum' and '^%d+%.?%d*$' or '^-?%d+$'
+    if not value or (#value <= 16 and string.match(value, wanted)) then return 0 end
+    redis.call('HSET', P .. a, b, 0)
+    return 1
+  end,
   -- What is left of worker `a`, which is not on the roll.
   stray = function()
     if redis.call('ZSCORE', P .. 'workers', a) then return 0 end

@@ -17,9 +17,11 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from ferryman.config import Settings
 from ferryman.errors import StoreUnavailable
 from ferryman.keys import ALONE, LEVELS, Keys
+from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call
 from ferryman.store.connect import as_unavailable, encoded
+from ferryman.store.records import Recovery
 from ferryman.store.scripts import scripts
 from ferryman.store.store import Store
 
@@ -111,10 +113,8 @@ class Audit(Store):
         def send() -> Any:
             try:
                 return self._redis.execute_command(*encoded(command))
-            except ResponseError as error:
-                if str(error).startswith(("NOPERM", "WRONGTYPE", "ERR")):
-                    return None
-                raise
+            except ResponseError:
+                return None
 
         return self._attempt(send)
 
@@ -254,6 +254,19 @@ class Audit(Store):
             _text(q): {n: _number(v) for n, v in records.pairs(own).items()} for q, own in by_queue
         }
 
+    def garbled(self) -> list[tuple[str, str]]:
+        """Counters that no script can add to, as (key, field): they are no whole numbers."""
+        names = ["stats", *(f"queue:{queue}" for queue in sorted(self.roll().queues))]
+        replies = self._replies([("HGETALL", self.keys(name)) for name in names])
+        return [
+            (name, counter)
+            for name, flat in zip(names, replies, strict=True)
+            if isinstance(flat, list)
+            for counter, value in records.pairs(flat).items()
+            if name == "stats" or counter in set(State)
+            if not _can_be_added_to(counter, value)
+        ]
+
     # Mending.
 
     def mend(self, job_id: str, evidence: Sequence[Words], acts: Sequence[Words]) -> bool:
@@ -279,6 +292,15 @@ class Audit(Store):
             done = bool(self._ask("recount", len(guards), *words)) and done
         return done
 
+    def recover(self, worker: str, entry: str, error: str) -> Recovery:
+        """As ever; stops where it meets something odd, which the next audit sees."""
+        try:
+            return super().recover(worker, entry, error)
+        except ResponseError as odd:
+            if _says_what_is_there(odd):
+                return Recovery(0, 0, 0, 0)
+            raise
+
     def note(self, at: float, violations: int) -> None:
         """Leave the result for `/metrics`, in the hash `audit`."""
         self._command("HSET", self.keys("audit"), "at", f"{at:.3f}", "violations", violations)
@@ -292,7 +314,7 @@ class Audit(Store):
         return self.calls._call(verb, "", *args)
 
     def _ask(self, verb: str, *args: Arg) -> Any:
-        """A script's reply; None when it met a key of the wrong type."""
+        """A script's reply; None when it met a key of the wrong type, or a counter of no number."""
         try:
             return self._run(self._call(verb, *args))
         except ResponseError as error:
@@ -329,8 +351,9 @@ class Audit(Store):
 
 
 def _says_what_is_there(error: RedisError) -> bool:
+    told = ("WRONGTYPE", "hash value is not", "increment or decrement would overflow")
     return isinstance(error, NoScriptError) or (
-        isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+        isinstance(error, ResponseError) and str(error).startswith(told)
     )
 
 
@@ -344,6 +367,12 @@ def _number(raw: bytes | str | int) -> int:
         return int(raw)
     except ValueError:
         return 0
+
+
+def _can_be_added_to(name: str, value: str) -> bool:
+    if name == "duration_sum":
+        return re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None
+    return re.fullmatch(r"-?[0-9]{1,15}", value) is not None
 
 
 def _counted(n: int) -> int | None:

@@ -8,8 +8,9 @@ Next on the way of a job: lua/<verb>.lua, then `ferryman_worker.child`.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -58,6 +59,7 @@ class Store:
         self._redis.response_callbacks.clear()
         self._tries = tries
         self._down_until = 0.0
+        self._trial = threading.Lock()
 
     def close(self) -> None:
         """Drop every connection; the next call connects again."""
@@ -105,7 +107,13 @@ class Store:
     def delete(self, job_id: str) -> State:
         """Delete a waiting or finished job, ask a running one to stop; gives its last state."""
         state = self._state(job_id, self._run(self.calls.delete(job_id)))
-        return self.cancel(job_id) if state is State.RUNNING else state
+        if state is not State.RUNNING:
+            return state
+        try:
+            asked = self.cancel(job_id)
+        except WrongState:  # it ended in between
+            return self.delete(job_id)
+        return asked if asked is State.RUNNING else self.delete(job_id)
 
     def settle(self, worker: str, decisions: Sequence[Decision]) -> list[Decision]:
         """Settle attempts; gives back those that are no longer this worker's (fenced)."""
@@ -191,14 +199,16 @@ class Store:
 
     def get(self, job_id: str) -> Job:
         """The record of a job; JobNotFound when there is none."""
-        flat = self._command("HGETALL", self.keys.job(job_id))
-        job = _record(job_id, flat)
-        if job is None:
+        jobs = self.get_many([job_id])
+        if not jobs:
             raise JobNotFound(job_id)
-        return job
+        return jobs[0]
 
     def get_many(self, ids: Sequence[str]) -> list[Job]:
-        """The records of these jobs in their order; those that are gone are left out."""
+        """The records of these jobs in their order; those gone or damaged are left out.
+
+        A damaged one is no job any more: `ferryman check` names it.
+        """
         if not ids:
             return []
         flats = self._pipeline([("HGETALL", self.keys.job(i)) for i in ids])
@@ -222,18 +232,20 @@ class Store:
         )
         top = int(reply[0] or 0) - first
         placed = [(top - i, job_id.decode()) for i, job_id in enumerate(reply[1])]
-        return [p for p in placed if before is None or p[0] < before]
+        kept = [p for p in placed if before is None or p[0] < before]
+        # None left of some: more came between the two reads than were asked for.
+        return kept if kept or not placed else self.recent(before, number)
 
     def facets(self, ids: Sequence[str]) -> list[tuple[str | None, ...]]:
         """(state, type, queue) of each id, None where it is gone: enough to filter by."""
         names = ("state", "type", "queue", "deleted")
         rows = self._pipeline([("HMGET", self.keys.job(i), *names) for i in ids])
         out: list[tuple[str | None, ...]] = []
-        for state, kind, queue, deleted in rows:
-            if state is None or deleted is not None:
+        for row in rows:
+            if isinstance(row, RedisError) or row[0] is None or row[3] is not None:
                 out.append((None, None, None))
             else:
-                out.append((state.decode(), _text(kind), _text(queue) or "default"))
+                out.append((_text(row[0]), _text(row[1]), _text(row[2]) or "default"))
         return out
 
     def dead(self, first: int, number: int) -> list[Job]:
@@ -285,32 +297,52 @@ class Store:
     def _command(self, *args: Any) -> Any:
         return self._attempt(lambda: self._redis.execute_command(*encoded(args)))
 
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]], transaction: bool = False) -> Any:
+    def _pipeline(
+        self, commands: Sequence[tuple[Any, ...]], transaction: bool = False
+    ) -> list[Any]:
+        """The replies in order; a command that met a key of another type gives its error."""
+
         def send() -> Any:
             with self._redis.pipeline(transaction=transaction) as pipe:
                 for command in commands:
                     pipe.execute_command(*encoded(command))
-                return pipe.execute()
+                replies = pipe.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, RedisError) and not str(reply).startswith("WRONGTYPE"):
+                    raise reply
+            return replies
 
-        return self._attempt(send)
+        replies: list[Any] = self._attempt(send)
+        return replies
 
-    def _attempt(self, send: Any) -> Any:
-        left = self._down_until - time.monotonic()
-        if left > 0:
+    def _attempt(self, send: Callable[[], Any]) -> Any:
+        if not self._down_until:
+            return self._tried(send, self._tries)
+        # After a failure one call at a time looks whether Redis is back, once; the others, which
+        # would hold a thread each until they time out, fail at once.
+        if time.monotonic() < self._down_until or not self._trial.acquire(blocking=False):
             raise StoreUnavailable("Redis did not answer a moment ago")
-        for n in range(1, self._tries + 1):
+        try:
+            return self._tried(send, 1)
+        finally:
+            self._trial.release()
+
+    def _tried(self, send: Callable[[], Any], tries: int) -> Any:
+        while True:
             try:
-                return send()
+                reply = send()
             except RedisError as error:
-                if n < self._tries and is_lost_connection(error):
+                tries -= 1
+                lost = is_lost_connection(error)
+                if lost and tries:
                     continue
+                self._down_until = time.monotonic() + PAUSE if lost else 0.0
                 unavailable = as_unavailable(error, self.address)
                 if unavailable is None:
                     raise
-                if is_lost_connection(error):
-                    self._down_until = time.monotonic() + PAUSE
                 raise unavailable from error
-        raise AssertionError("unreachable: the last try returns or raises")
+            self._down_until = 0.0
+            return reply
 
     def _state(self, job_id: str, reply: bytes) -> State:
         if reply == b"missing":
@@ -318,11 +350,16 @@ class Store:
         return State(reply.decode())
 
 
-def _record(job_id: str, flat: Sequence[bytes]) -> Job | None:
-    raw = records.pairs(flat)
+def _record(job_id: str, reply: Any) -> Job | None:
+    if isinstance(reply, RedisError):  # a key of another type
+        return None
+    raw = records.pairs(reply)
     if not raw or "deleted" in raw:
         return None
-    return Job.from_fields(job_id, raw)
+    try:
+        return Job.from_fields(job_id, raw)
+    except (KeyError, ValueError, TypeError, ConfigError):
+        return None
 
 
 def _text(value: bytes | None) -> str | None:
