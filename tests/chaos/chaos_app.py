@@ -17,7 +17,7 @@ def note(event: str, ctx: Context) -> None:
     """One history per child: opened at the first job, after the fork."""
     if not _history:
         _history.append(History(os.environ["CHAOS_HISTORY"], "handler"))
-    _history[0].note(event, id=ctx.job_id, attempt=ctx.attempt)
+    _history[0].note(event, id=ctx.job_id, attempt=ctx.attempt, parent=os.getppid())
 
 
 @ferry.job("work", timeout=120.0)

@@ -183,11 +183,19 @@ class Faults:
             fault["kind"] in EXCUSES
             and fault["at"] <= following["at"]
             and run["at"] <= fault["at"] + EXCUSES[fault["kind"]]
-            for fault in self._of_pid.get(run["pid"], ())
+            for fault in [*self._of_pid.get(run["pid"], ()), *self._of_worker(run)]
         )
 
+    def _of_worker(self, run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Faults of the run's whole worker: it may have forked the child as the fault struck."""
+        faults = self._of_pid.get(run.get("parent", 0), ())
+        return [f for f in faults if f["kind"] != "child-kill"]
+
     def recoveries(self, starts: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, list[float]]:
-        """Seconds from the death of a process to the next run of what it was running."""
+        """Seconds from the death of a process to the next run of what it was running.
+
+        A job's first death only: after the second one it waits 5 s on purpose.
+        """
         deaths = {
             pid: fault
             for fault in self._faults
@@ -200,6 +208,7 @@ class Faults:
                 fault = deaths.get(run["pid"])
                 if (
                     fault
+                    and run["attempt"] == 1
                     and self._cut_short(run, fault)
                     and not self._stood_still(fault, following)
                 ):

@@ -87,6 +87,7 @@ def test_three_workers_run_each_of_2000_jobs_exactly_once(site: Site) -> None:
     assert Counter(site.notes()) == Counter(str(n) for n in range(2000))
     assert stats.events["processed_total"] == 2000
     assert stats.events.get("fenced_total", 0) == 0
+    assert [w.stop() for w in workers] == [0, 0, 0]  # each has written its last line
     shares = [len(w.events("job.completed")) for w in workers]
     assert sum(shares) == 2000
     assert min(shares) > 0

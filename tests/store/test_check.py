@@ -110,6 +110,9 @@ PLANTS = {
     "no state, in a list": ("corrupt p1", "HDEL /job:p1 state"),
     "a foreign state, in the set": ("corrupt later", "HSET /job:later state sleeping"),
     "no state, among the dead": ("corrupt failed", "HDEL /job:failed state"),
+    "a queue of no proper name": ("corrupt p1", "HSET /job:p1 queue a:b"),
+    "a queue of no name": ("corrupt p1", "HSET /job:p1 queue "),
+    "a priority there is not": ("corrupt p1", "HSET /job:p1 priority urgent"),
     # Keys.
     "a record that is a string": ("wrong_type job:odd", "SET /job:odd x"),
     "stats that is a string": ("wrong_type stats", "SET /stats x"),
@@ -132,12 +135,19 @@ PLANTS = {
         "LMOVE /pending:default:normal /held:default:normal LEFT LEFT",
     ),
     "a queue nobody knows": ("unknown_queue other", "SREM /queues other"),
+    "a queue only a job knows": ("unknown_queue new", "HSET /job:later queue new"),
     "the record of no worker": ("stray ghost", "HSET /worker:ghost beat 1"),
     "stop requests to no worker": ("stray ghost", "RPUSH /cancel:ghost a"),
     "a lease without end": ("lease w", "ZADD /workers 9e9 w"),
     "a key to no job": ("idempotency k", "SET /idem:k ghost EX 99"),
     "a key for ever": ("idempotency key", "PERSIST /idem:key"),
     # Counters.
+    "a counter of no number": ("number stats running", "HSET /stats running x"),
+    "a queue's counter out of range": (
+        "number queue:default pending",
+        "HSET /queue:default pending 9999999999999999999999",
+    ),
+    "a sum of no number": ("number stats duration_sum", "HSET /stats duration_sum nan"),
     "pending of a queue": (
         "counter queue:default pending",
         "HINCRBY /queue:default pending 2; HINCRBY /stats pending 2",
@@ -146,7 +156,7 @@ PLANTS = {
         "counter queue:default running",
         "HINCRBY /queue:default running -2; HINCRBY /stats running -2",
     ),
-    "scheduled of a queue": ("counter queue:default scheduled", "HSET /queue:default scheduled x"),
+    "scheduled of a queue": ("counter queue:default scheduled", "HSET /queue:default scheduled 9"),
     "a total of stats": ("counter stats completed", "HINCRBY /stats completed 3"),
     "created": ("counter stats created_total - cancelled", "HINCRBY /stats created_total 3"),
     "failed runs": ("counter stats failed_total", "HSET /stats failed_total 77"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections import Counter
 
 import pytest
+from redis.exceptions import ResponseError
 
-from ferryman.check import keyspace
+from ferryman.check import inspect, keyspace, repair
 from ferryman.check.repair import apply
+from ferryman.config import Settings
 from ferryman.store import calls
+from ferryman.store.audit import Audit
 
 NORMAL, HIGH, LOW = (f"pending:default:{level}" for level in ("normal", "high", "low"))
 ALONE = "pending:default:alone"
@@ -238,6 +243,24 @@ def test_a_job_with_a_foreign_state_in_no_place_is_left_to_a_person(town):
     assert [(f.kind, f.subject, f.repair) for f in after.findings] == [("corrupt", "done", None)]
 
 
+def test_a_repair_works_while_memory_is_full_and_after_script_flush(
+    start_server, redis_kind, make_world
+):
+    server = start_server(binary="redis-server" if redis_kind == "redis" else None)
+    audit = Audit(Settings(redis_url=server.url))
+    world = make_world(audit)
+    world.running("a", "b")
+    for name in ("a", "b"):
+        audit.command("LREM", audit.keys.running("w"), "1", name)
+    audit.command("HINCRBY", audit.keys("stats"), "created_total", "5")
+    audit.command("HSET", audit.keys.worker("ghost"), "beat", "1")
+    audit.command("CONFIG", "SET", "maxmemory", "1")
+    audit.command("SCRIPT", "FLUSH")
+    mended, after = repair(audit, inspect(audit, settle=0.0), settle=0.0)
+    assert Counter(f.kind for f in mended) == {"lost": 2, "stray": 1, "counter": 1}
+    assert after.findings == []
+
+
 def test_data_of_a_newer_version_is_left_alone(town):
     town.redis("HSET", "/meta", "schema", 2)
     mended, after = town.repair()
@@ -281,6 +304,54 @@ def test_everything_wrong_at_once_is_mended_and_every_job_still_runs(town):
     assert sorted(world.list("dlq")) == ["buried", "failed"]
     assert {json.loads(line)["element"] for line in world.list("quarantine")} == {"done", "ghost"}
     assert town.findings() == []
+
+
+FIELDS = (
+    "state queue priority worker dropped attempt failures crashes max_attempts settled type "
+    "deleted lies_in run_at alone expires_at idempotency_key"
+).split()
+VALUES = [
+    "", "x", "0", "-1", "3", "9" * 21, b"\xff\x00", "pending", "running", "completed", "failed",
+    "scheduled", "cancelled", "w", "default", "other", "1e5", "nan",
+]  # fmt: skip
+
+
+def harm(town, roll, snapshot):
+    """One command somebody might have sent by mistake; it may be refused."""
+    names = ["/" + name for name in snapshot.keys]
+    lists = ["/" + name for name in snapshot.of_kind("list")]
+    jobs = [name for name in names if name.startswith("/job:")]
+    ids = [name.removeprefix("/job:") for name in jobs] + VALUES
+    key, job, value = roll.choice(names), roll.choice(jobs), roll.choice(VALUES)
+    return roll.choice(
+        [
+            ("DEL", key), ("SET", key, value), ("SADD", key, value), ("EXPIRE", key, 1000),
+            ("PERSIST", key), ("RENAME", key, roll.choice(names)), ("LPOP", roll.choice(lists)),
+            ("HSET", job, roll.choice(FIELDS), value), ("HSET", job, roll.choice(FIELDS), value),
+            ("HDEL", job, roll.choice(FIELDS)), ("LPUSH", roll.choice(lists), roll.choice(ids)),
+            ("RPUSH", key, roll.choice(ids)), ("ZADD", "/scheduled", 2e9, roll.choice(ids)),
+            ("ZADD", "/workers", roll.choice([1, 9e12]), roll.choice(["w", "ghost", ""])),
+            ("ZREM", "/workers", "w"), ("HINCRBY", "/queue:default", "pending", 9),
+            ("HSET", "/stats", roll.choice(["pending", "running", "created_total"]), value),
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_was_done_to_the_data_it_is_mended_and_work_goes_on(town, seed):
+    """What is left needs a person; no script fails on it, and every job that can run does."""
+    roll, snapshot, done = random.Random(seed), town.world.snapshot(), []
+    for _ in range(roll.randint(1, 8)):
+        done.append(harm(town, roll, snapshot))
+        with contextlib.suppress(ResponseError):
+            town.redis(*done[-1])
+    _, after = town.repair()
+    assert [f for f in after.findings if f.repair] == [], done
+    for queue in ("default", "other"):
+        town.world.store.resume(queue)
+    hand = town.world.worker("new", queues=("default", "other"))
+    while jobs := hand.claim(50, lists=[*hand.port.lists, ALONE]):
+        assert all(hand.finish(job.id, job.attempt) for job in jobs), done
 
 
 def test_what_a_repair_says_it_would_do_is_words_for_every_act(town):

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -25,8 +25,8 @@ from ferryman.client import Ferryman
 from ferryman.config import Settings
 from ferryman.context import Context
 from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
-from ferryman.errors import StoreUnavailable
-from ferryman.registry import Options
+from ferryman.errors import ConfigError, StoreUnavailable
+from ferryman.registry import JobType, Options
 from ferryman.store import Claimed, Port, Turn
 from ferryman_worker.board import Board
 from ferryman_worker.decide import decide, policy
@@ -169,20 +169,32 @@ class Child:
 
     def _start(self, job: Claimed) -> None:
         job_type = self.ferry.registry.get(job.type)
-        limits = policy(job, job_type.defaults if job_type else Options(), self.settings)
-        slot = self.free_slots.pop()
-        context = self._context(job, limits.max_attempts, limits.timeout)
-        run = Run(job, job_type, context, limits, slot)  # type: ignore[arg-type]  # None: see below
+        try:
+            run = self._run_of(job, job_type)
+        except (ValueError, TypeError, ConfigError) as error:
+            whole = replace(job, backoff=None, tags=None, meta=None, damage=str(error))
+            run = self._run_of(whole, job_type)
         self.runs[job.id] = run
         log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
-        if job_type is None:
-            run.outcome = Failed(f"unknown job type: {job.type}")
-            self.runner.outcomes.append(run)
-            self._nudge()
-            return
-        deadline = time.monotonic() + limits.timeout + self.settings.grace
-        self.board.begin(slot, job.id, job.attempt, deadline)
-        self.runner.start(run)
+        if run.job.damage is not None:
+            self._fail(run, Failed(f"the record is damaged: {run.job.damage}", final=True))
+        elif job_type is None:
+            self._fail(run, Failed(f"unknown job type: {job.type}"))
+        else:
+            deadline = time.monotonic() + run.limits.timeout + self.settings.grace
+            self.board.begin(run.slot, job.id, job.attempt, deadline)
+            self.runner.start(run)
+
+    def _run_of(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Run:
+        limits = policy(job, job_type.defaults if job_type else Options(), self.settings)
+        context = self._context(job, limits.max_attempts, limits.timeout)
+        return Run(job, job_type, context, limits, self.free_slots.pop())
+
+    def _fail(self, run: Run, outcome: Failed) -> None:
+        """Over before it began."""
+        run.outcome = outcome
+        self.runner.outcomes.append(run)
+        self._nudge()
 
     def _context(self, job: Claimed, max_attempts: int, timeout: float) -> Context:
         return Context(

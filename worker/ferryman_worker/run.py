@@ -56,7 +56,8 @@ class Run:
     """One attempt under way in one slot."""
 
     job: Claimed
-    job_type: JobType[Any, Any]
+    job_type: JobType[Any, Any] | None
+    """None: unknown here; the run fails without being started."""
     context: Context
     limits: Policy
     slot: int
@@ -68,6 +69,12 @@ class Run:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: int | None = None
     _task: asyncio.Task[None] | None = None
+
+    @property
+    def handler(self) -> JobType[Any, Any]:
+        """The job's type, for a run that is started."""
+        assert self.job_type is not None
+        return self.job_type
 
     def interrupt(self, reason: str) -> bool:
         """Ask the handler to stop, once: "timeout", "cancel" or "stop"."""
@@ -116,7 +123,7 @@ class Runner:
     def start(self, run: Run) -> None:
         """Hand over a run; a function waits for `go`."""
         run.limit_at = time.monotonic() + run.limits.timeout
-        if run.job_type.is_async:
+        if run.handler.is_async:
             loop = self._loop or self._start_loop()
             loop.call_soon_threadsafe(self._create, loop, run)
             return
@@ -186,7 +193,7 @@ def _call(run: Run) -> None:
     try:
         try:
             run.enter()
-            value = run.job_type.call(json.loads(run.job.payload), run.context)
+            value = run.handler.call(json.loads(run.job.payload), run.context)
             run.outcome = returned(value)
         except BaseException as error:
             run.outcome = failed(error, run)
@@ -199,7 +206,7 @@ def _call(run: Run) -> None:
 
 async def _await(run: Run) -> None:
     try:
-        run.outcome = returned(await run.job_type.call(json.loads(run.job.payload), run.context))
+        run.outcome = returned(await run.handler.call(json.loads(run.job.payload), run.context))
     except BaseException as error:
         run.outcome = failed(error, run)
     run.leave()

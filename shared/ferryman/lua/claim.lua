@@ -88,7 +88,7 @@ local function begin(id)
   elseif j.state ~= 'pending' then
     remove(id)
     quarantine(id, 'running:' .. W, 'in a list, but ' .. j.state)
-  elseif j.expires_at and tonumber(j.expires_at) <= now then
+  elseif (tonumber(j.expires_at) or now + 1) <= now then
     remove(id)
     cancelled(id, j.queue, 'pending')
     count('expired_total')

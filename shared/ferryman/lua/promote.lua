@@ -21,7 +21,7 @@ local function promote(id)
     return quarantine(id, 'scheduled', reason)
   end
   local queue = j[2] or 'default'
-  if j[5] and tonumber(j[5]) <= now then
+  if (tonumber(j[5]) or now + 1) <= now then
     count('expired_total')
     return cancelled(id, queue, 'scheduled', j[6])
   end

@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ferryman.config import Settings
 from ferryman.errors import StoreUnavailable
-from ferryman.keys import ALONE, LEVELS, Keys
+from ferryman.keys import Keys
 from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call
@@ -197,22 +197,10 @@ class Audit(Store):
     def shelves(self, queues: Sequence[str]) -> list[tuple[str, bool, list[str]]]:
         """Of each queue whether it is paused and which of its lists there are, at one moment."""
         found = []
-        for queue in queues:
-            lists = [
-                f"{place}:{queue}:{level}"
-                for place in ("pending", "held")
-                for level in (*LEVELS, ALONE)
-            ]
-            commands: list[tuple[Any, ...]] = [("HEXISTS", self.keys.queue(queue), "paused")]
-            commands += [("EXISTS", self.keys(name)) for name in lists]
-            paused, *there = self._replies(commands, transaction=True)
-            found.append(
-                (
-                    queue,
-                    paused == 1,
-                    [n for n, is_there in zip(lists, there, strict=True) if is_there],
-                )
-            )
+        for i in range(0, len(queues), QUEUES):
+            part = queues[i : i + QUEUES]
+            for queue, row in zip(part, self._ask("shelves", *part) or (), strict=False):
+                found.append((queue, row[0] == 1, [_text(name) for name in row[1:]]))
         return found
 
     def lengths(self, names: Sequence[str]) -> list[int]:
@@ -336,7 +324,7 @@ class Audit(Store):
         """Replies in order; WRONGTYPE and NOSCRIPT as they are, for they say what is there."""
 
         def send() -> Any:
-            with self._redis.pipeline(transaction=transaction) as pipe:
+            with self._redis.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*encoded(command))
                 return pipe.execute(raise_on_error=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ferryman.decision import Decision
@@ -35,10 +35,20 @@ class Claimed:
     created_at: float
     tags: str | None
     meta: str | None
+    damage: str | None = None
+    """What is wrong with the record, when it cannot be read; it is not to be run then."""
 
 
 def claimed(raw: Sequence[Any]) -> Claimed:
-    """A `Claimed` from the row the claim script gives."""
+    """A `Claimed` from the row the claim script gives; a damaged one says so."""
+    try:
+        return _claimed(raw)
+    except ValueError as error:
+        whole = [*raw[:3], None, raw[4], *[None] * 9]
+        return replace(_claimed(whole), damage=str(error))
+
+
+def _claimed(raw: Sequence[Any]) -> Claimed:
     text = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in raw]
     return Claimed(
         raw[0].decode("utf-8", "surrogateescape"),
