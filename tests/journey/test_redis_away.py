@@ -47,17 +47,31 @@ def answers(site: Site) -> bool:
     return False
 
 
-def test_a_redis_that_stands_still_for_longer_than_a_lease_kills_nobody(site: Site) -> None:
+def freeze(site: Site, seconds: float) -> None:
+    site.server_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    site.server_signal(signal.SIGCONT)
+
+
+def restart(site: Site, seconds: float) -> None:
+    site.server_signal(signal.SIGKILL)
+    time.sleep(seconds)
+    site.server.start()
+
+
+@pytest.mark.parametrize("harm", [freeze, restart])
+def test_a_redis_away_for_longer_than_a_lease_kills_nobody(
+    make_site: Callable[..., Site], harm: Callable[[Site, float], None]
+) -> None:
+    site = make_site(persist=True)
     workers = [site.worker(FERRYMAN_LEASE=3) for _ in range(2)]
     roll = sorted(site.workers())
     gate = site.gate()
     jobs = [site.hold(gate) for _ in range(6)]
     site.await_running(*jobs)
-    site.server_signal(signal.SIGSTOP)
-    time.sleep(8)
-    site.server_signal(signal.SIGCONT)
+    harm(site, 6)
     until(lambda: all(w.events("redis.lost") for w in workers))
-    time.sleep(5)  # as long as a false recovery would take
+    time.sleep(4.5)  # as long as a false recovery would take
     assert sorted(site.workers()) == roll
     gate.touch()
     for job in jobs:

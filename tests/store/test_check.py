@@ -51,7 +51,7 @@ PLANTS = {
     "claimed in no list": ("lost claimed", "LREM /running:w 1 claimed"),
     "held in no list": ("lost h1", "LREM /held:other:normal 1 h1"),
     # State and place disagree.
-    "running in a pending list": ("misplaced p1", "HSET /job:p1 state running worker w"),
+    "running in a pending list": ("misplaced p1", "HSET /job:p1 state running worker w attempt 1"),
     "scheduled in a pending list": ("misplaced p1", "HSET /job:p1 state scheduled"),
     "pending in the set": ("misplaced later", "HSET /job:later state pending"),
     "running in the list of another": ("misplaced run", "HSET /job:run worker other"),
@@ -106,6 +106,8 @@ PLANTS = {
     "crashes of no number": ("number p1", "HSET /job:p1 crashes x"),
     "too many failures": ("number p1", "HSET /job:p1 failures 4"),
     "attempt of no number": ("number p1", "HSET /job:p1 attempt 1.5"),
+    "attempt of too many digits": ("number p1", "HSET /job:p1 attempt 999999999999999999999"),
+    "a run of no attempt": ("number run", "HDEL /job:run attempt"),
     "dropped of no number": ("number p1", "HSET /job:p1 dropped x"),
     "no state, in a list": ("corrupt p1", "HDEL /job:p1 state"),
     "a foreign state, in the set": ("corrupt later", "HSET /job:later state sleeping"),

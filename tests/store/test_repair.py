@@ -234,6 +234,8 @@ def test_a_job_without_a_type_is_left_to_a_person(town):
     [finding] = after.findings
     assert (finding.kind, finding.subject, finding.repair) == ("corrupt", "p1", None)
     assert "HSET" in finding.remedy
+    town.redis("HINCRBY", "/stats", "created_total", 1)
+    assert Counter(f.kind for f in town.findings()) == {"corrupt": 1, "counter": 1}
 
 
 def test_a_job_with_a_foreign_state_in_no_place_is_left_to_a_person(town):

@@ -24,7 +24,8 @@ from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
 from ferryman_worker.link import Link
 
-PATIENCE = 10.0
+PATIENCE = 8.0
+"""Less than the ten seconds after which a child compares its list with its memory anyway."""
 
 
 def until(condition: Callable[[], Any], within: float = PATIENCE) -> float:

@@ -43,9 +43,10 @@ class Sight:
     @property
     def slot(self) -> tuple[str, str]:
         """Queue and level of its own list; all that is left of a deleted job knows these."""
-        lies_in = self.fields.get("lies_in", "").rpartition(":")
-        queue = self.fields.get("queue", lies_in[0] or "default")
-        return queue, self.fields.get("priority", lies_in[2] or "normal")
+        if "deleted" in self.fields:
+            queue, _, level = self.fields.get("lies_in", "").rpartition(":")
+            return queue or "default", level or "normal"
+        return self.fields.get("queue", "default"), self.fields.get("priority", "normal")
 
     @property
     def dropped(self) -> int:
@@ -255,27 +256,26 @@ def _life(sight: Sight) -> Iterable[Finding]:
 
 def _numbers(sight: Sight) -> Iterable[Finding]:
     """Counts are whole numbers in their range; a repair sets them to the nearest that is."""
-    most = _whole(sight.fields.get("max_attempts", "")) or None
-    for name, top in (
-        ("crashes", CRASHES),
-        ("failures", most),
-        ("attempt", None),
-        ("dropped", None),
-    ):
-        text = sight.fields.get(name)
-        if text is None:
-            continue
-        value = _whole(text)
-        if value is None:
-            right = (
-                str((_whole(sight.fields.get("settled", "")) or 0) + 1) if name == "attempt" else ""
-            )
-            what = f"{name} is {text!r}, expected a whole number"
-        elif top is not None and value > top:
-            right, what = str(top), f"{name} is {value}, expected at most {top}"
-        else:
-            continue
+    for name, right, expected in _wrong_numbers(sight):
+        text = sight.fields.get(name, "")
+        what = f"{name} is {text!r}, expected {expected}"
         yield _mend("number", sight, what, [("field", name, right)], ("field", name, text))
+
+
+def _wrong_numbers(sight: Sight) -> Iterable[tuple[str, str, str]]:
+    """(field, what it is to be, what was expected of it). An attempt only ever grows."""
+    attempt = str((_whole(sight.fields.get("settled", "")) or 0) + 1)
+    tops = {"crashes": CRASHES, "failures": _whole(sight.fields.get("max_attempts", ""))}
+    for name in ("attempt", "failures", "crashes", "dropped"):
+        text = sight.fields.get(name)
+        value, top = _whole(text or ""), tops.get(name)
+        if text is None:
+            if name == "attempt" and sight.state == State.RUNNING:
+                yield name, attempt, "the number of its run"
+        elif value is None:
+            yield name, attempt if name == "attempt" else "", "a whole number"
+        elif top and value > top:
+            yield name, str(top), f"at most {top}"
 
 
 # How a finding is made.

@@ -31,16 +31,17 @@ def note(path: str, text: str, seconds: float = 0.0) -> None:
 
 
 @ferry.job("hold")
-def hold(gate: str) -> str:
-    """Runs until the file `gate` is there."""
-    while not Path(gate).exists():
+def hold(gate: str, again: str = "", *, ctx: Context) -> int:
+    """Runs until the file `gate` is there; attempts after the first until `again` is."""
+    wanted = Path(again if again and ctx.attempt > 1 else gate)
+    while not wanted.exists():
         time.sleep(0.01)
-    return "held"
+    return ctx.attempt
 
 
 @ferry.job("hold_async")
 async def hold_async(gate: str) -> str:
-    while not Path(gate).exists():  # a file that is there or not
+    while not Path(gate).exists():
         await asyncio.sleep(0.01)
     return "held"
 
