@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
-import threading
 import time
 from collections import Counter
 
 import pytest
+from tests.journey.programs import Worker
 from tests.journey.sites import Site
 
 WATCHED = 5.0
@@ -48,9 +49,45 @@ def test_an_idle_worker_uses_less_than_two_percent_of_a_processor(site: Site) ->
     worker = site.worker()
     site.enqueue("uppercase", {"input": "x"}).wait(20)
 
-    def act() -> float:
-        before = worker.cpu_seconds()
-        threading.Event().wait(WATCHED)
-        return float((worker.cpu_seconds() - before) / WATCHED)
+    site.keeps(0.02, lambda: cpu_share(worker, WATCHED))
 
-    site.keeps(0.02, act)
+
+def cpu_share(worker: Worker, seconds: float) -> float:
+    """The share of one processor that a worker uses in this time."""
+    before = worker.cpu_seconds()
+    time.sleep(seconds)
+    return (worker.cpu_seconds() - before) / seconds
+
+
+def test_a_worker_without_redis_waits_and_does_not_spin(site: Site) -> None:
+    worker = site.worker()
+    site.server.stop()
+    worker.await_event("redis.lost")
+    site.keeps(0.1, lambda: cpu_share(worker, 2))
+    site.server.start()
+
+
+def test_a_full_worker_does_not_spin_after_its_connections_were_cut(site: Site) -> None:
+    worker = site.worker(NUM_WORKERS=1)
+    gate = site.gate()
+    job = site.hold(gate)
+    site.await_running(job)
+    # Two of its three listeners are still open.
+    site.raw.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
+    worker.await_event("redis.lost")
+    site.keeps(0.1, lambda: cpu_share(worker, 2))
+    gate.touch()
+    assert job.wait(20).attempt == 1
+
+
+def test_a_worker_told_to_stop_does_not_spin_while_it_drains(site: Site) -> None:
+    worker = site.worker()
+    gate = site.gate()
+    jobs = [site.hold(gate) for _ in range(4)]
+    site.await_running(*jobs)
+    site.enqueue_notes(200)
+    worker.signal(signal.SIGTERM)
+    site.await_listening(0)
+    site.keeps(0.1, lambda: cpu_share(worker, 1.5))
+    gate.touch()
+    assert worker.ended() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -130,8 +131,12 @@ def completed(site: Site) -> int:
 
 def test_a_worker_that_redis_has_forgotten_registers_anew(site: Site) -> None:
     worker = site.worker()
+    site.await_listening(3)
+    os.kill(worker.upkeep_pid, signal.SIGSTOP)  # the child is the first to find out
     site.raw.flushall()
-    job = site.enqueue("uppercase", {"input": "x"}).wait(20)
-    assert job.state == "completed"
+    job = site.enqueue("uppercase", {"input": "x"})
+    worker.await_event("child.died", cause="exit status 75")
+    os.kill(worker.upkeep_pid, signal.SIGCONT)
+    assert job.wait(20).state == "completed"
     assert len(worker.children) == 2
     assert worker.process.poll() is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ferryman.check import KINDS
 from ferryman.doctor import Advice, Host, Level, diagnose, this_host
 from ferryman.doctor.holes import HOLES
 from ferryman.store.audit import Roll
@@ -235,3 +236,31 @@ def test_the_kernel_is_looked_at_only_where_the_server_may_run_on_it(tmp_path: P
     assert this_host("unix:///run/redis.sock", tmp_path) == here
     assert this_host("rediss://redis.example.org:6379/0", tmp_path) == Host()
     assert this_host("redis://localhost", tmp_path / "elsewhere") == Host()
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+
+
+def test_the_page_names_every_kind_of_finding_in_the_words_of_the_program():
+    rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| `")]
+    assert {row[0].strip("`"): row[1] for row in rows} == KINDS
+
+
+def test_the_page_names_every_topic_and_how_bad_it_may_be():
+    header = "| topic | problem | warning | note |"
+    lines = PAGE.split(header)[1].split("\n\n")[0].splitlines()[2:]
+    rows = {cells[1].strip(): cells[2:5] for cells in (line.split("|") for line in lines)}
+    told = {
+        (topic, level)
+        for topic, cells in rows.items()
+        for level, cell in zip(("problem", "warning", "note"), cells, strict=True)
+        if cell.strip()
+    }
+    shown = {(topic, level) for level, topic, _ in WRONG.values()}
+    shown |= {("hole", "warning"), ("hole", "note"), ("configuration", "note")}
+    shown |= {("version", "note"), ("persistence", "note")}
+    assert told == shown
+
+
+def test_the_page_names_every_hole():
+    assert all(hole.name.split()[0] in PAGE for hole in HOLES)

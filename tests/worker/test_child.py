@@ -298,17 +298,21 @@ def test_a_backlog_drains_though_redis_is_full_and_refuses_blmove(
     backlog = [f"j{n}" for n in range(50)]
     for job_id in backlog:
         hand.enqueue(job_id)
+    store.enqueue([hand.draft("due-later", delay=0.1)])
     store.command("CONFIG", "SET", "maxmemory", "1")
     hand.gate.set()
     for job_id in backlog:
         hand.completed(job_id)
+    # Idle again it is refused, yet finds what comes to the lists by other ways.
     until(lambda: rejected(store, "blmove"))
+    until(lambda: store.promote().promoted)
+    hand.completed("due-later")
     store.command("CONFIG", "SET", "maxmemory", "0")
     hand.enqueue("after")
     hand.completed("after")
     until(hand.is_listening)
     hand.stop()
-    assert hand.count("processed_total") == 53
+    assert hand.count("processed_total") == 54
     store.close()
 
 
@@ -322,20 +326,20 @@ def rejected(store: Store, command: str) -> int:
 # Stopping.
 
 
-def test_a_stop_lets_runs_end_and_gives_back_what_is_delivered_meanwhile(start: Start) -> None:
+def test_a_stop_lets_runs_end_and_takes_nothing_more(start: Start) -> None:
     hand = start(slots=2)
     until(hand.is_listening)
     hand.enqueue("a", "hold")
     until(lambda: hand.started)
     stopping = threading.Thread(target=hand.stop)
     stopping.start()
-    until(lambda: hand.child.stop_at is not None)
+    until(lambda: not any(listener.armed for listener in hand.child.port.listeners), within=1)
     hand.enqueue("b")
     hand.gate.set()
     stopping.join(PATIENCE)
     assert hand.store.get("a").state == "completed"
     assert (hand.pending(), hand.running()) == (["b"], [])
-    assert hand.store.get("b").attempt == 0
+    assert hand.count("returned_total") == 0
 
 
 def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start) -> None:

@@ -245,9 +245,13 @@ class Child:
         now = time.monotonic()
         if self.runner.outcomes and now >= self.retry_at:
             return 0.0
+        if self.terminated and self.stop_at is None:
+            return 0.0
         look = BRIEF_LOOK if self.runner.brief else LOOK
-        waits = [look if self.runs or self.stop_at else 1.0, self.reconcile_at - now]
-        if self.hungry or self.unsettled or now < self.retry_at:
+        waits = [look if self.runs or self.stop_at else 1.0]
+        waits.append(max(self.reconcile_at, self.retry_at) - now)
+        may_claim = self.hungry and self.free_slots and not self.stop_at
+        if may_claim or self.unsettled or now < self.retry_at:
             waits.append(self.retry_at - now)
         if now < self.listen_at:
             waits.append(POLL)

@@ -1,7 +1,7 @@
 """`ferryman check`: whether what lies in Redis agrees with itself, and how to set it right.
 
-`jobs`, `keyspace` and `counters` are the invariants, pure; `passes` reads a live system and says
-what is a finding; `repair` mends. docs/check.md lists every kind.
+`jobs`, `keyspace` and `counters` are the invariants, pure; `seen` and `passes` read a live system
+and say what is a finding; `repair` mends. docs/check.md lists every kind.
 """
 
 from ferryman.check.findings import KINDS, Finding

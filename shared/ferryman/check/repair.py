@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ferryman.check.findings import Finding, Mend, Recount, Recover, Tidy
-from ferryman.check.passes import Report, Tick, inspect
+from ferryman.check.passes import Report, inspect
+from ferryman.check.seen import Tick
 from ferryman.job import encode
 from ferryman.store.audit import Audit
 

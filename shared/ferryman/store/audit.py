@@ -81,7 +81,6 @@ class Roll:
     leases: dict[str, float] = field(default_factory=dict)
     reaped: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
-    paused: set[str] = field(default_factory=set)
     meta: dict[str, str] = field(default_factory=dict)
 
     def knows(self, worker: str) -> bool:
@@ -183,14 +182,11 @@ class Audit(Store):
         ]
         replies = self._replies(names)
         time, leases, reaped, queues, meta = (r if isinstance(r, list) else [] for r in replies)
-        known = sorted(_text(q) for q in queues)
-        flags = self._replies([("HEXISTS", self.keys.queue(q), "paused") for q in known])
         return Roll(
             int(time[0]) + int(time[1]) / 1_000_000,
             {_text(w): float(lease) for w, lease in zip(leases[::2], leases[1::2], strict=True)},
             {_text(w) for w in reaped},
-            set(known),
-            {q for q, flag in zip(known, flags, strict=True) if flag == 1},
+            {_text(q) for q in queues},
             records.pairs(meta),
         )
 
@@ -235,9 +231,11 @@ class Audit(Store):
 
     def sums(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
         """The counters of `stats` and of up to 1,000 queues, all at one moment."""
-        flat, _, _, queues = self._ask("stats") or [(), 0, 0, ()]
-        numbers = {n: _number(v) for n, v in records.pairs(flat).items()}
-        by_queue = zip(queues[::2], queues[1::2], strict=True)
+        reply = self._ask("stats")
+        if reply is None:
+            return {}, {}
+        numbers = {n: _number(v) for n, v in records.pairs(reply[0]).items()}
+        by_queue = zip(reply[3][::2], reply[3][1::2], strict=True)
         return numbers, {
             _text(q): {n: _number(v) for n, v in records.pairs(own).items()} for q, own in by_queue
         }
@@ -318,7 +316,7 @@ class Audit(Store):
             replies = self._replies([send(call) for call in calls])
         return replies
 
-    def _replies(self, commands: Sequence[tuple[Any, ...]], transaction: bool = False) -> list[Any]:
+    def _replies(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Replies in order; WRONGTYPE and NOSCRIPT as they are, for they say what is there."""
 
         def send() -> Any:
