@@ -115,6 +115,8 @@ def test_work_goes_on_through_repeated_harm(
         done.set()
         harming.join()
     assert times >= 4
+    twice = [j for j in site.store.get_many(ids) if j.attempt > 1]
+    assert not twice, [(j.id, j.attempt, j.crashes, j.errors) for j in twice]
     assert sorted(site.notes(), key=int) == [str(n) for n in range(1000)]
     assert all(job.attempt == 1 for job in site.store.get_many(ids))
     assert all(len(w.children) == 1 for w in workers)

@@ -9,6 +9,8 @@
 -- @include push
 -- @include cancelled
 -- @include quarantine
+-- @include erase
+-- @include forget
 local alone = 0
 
 local function promote(id)
@@ -34,6 +36,7 @@ end
 
 local due = redis.call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', NOW, 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(due) do promote(id) end
+forget()
 write_counts()
 local first = redis.call('ZRANGE', P .. 'scheduled', 0, 0, 'WITHSCORES')
 return {#due, alone, first[2] and stamp(tonumber(first[2]) - now) or ''}
