@@ -69,6 +69,7 @@ def test_a_worker_without_redis_waits_and_does_not_spin(site: Site) -> None:
 
 def test_a_full_worker_does_not_spin_after_its_connections_were_cut(site: Site) -> None:
     worker = site.worker(NUM_WORKERS=1)
+    site.await_listening(3)
     gate = site.gate()
     job = site.hold(gate)
     site.await_running(job)
