@@ -8,7 +8,7 @@ from ferryman.config import Settings
 from ferryman.decision import Decision
 from ferryman.errors import StoreUnavailable
 from ferryman.keys import Keys
-from ferryman.store.calls import Call, Calls
+from ferryman.store.calls import Calls
 from ferryman.store.connect import BLOCK_TIMEOUT, pool
 from ferryman.store.records import Turn, claimed
 from ferryman.store.wire import Listener, Wire
@@ -72,10 +72,6 @@ class Port:
         self._wire.close()
         for listener in self.listeners:
             listener.close()
-
-    def call(self, call: Call) -> object:
-        """One script outside a turn."""
-        return self._wire.run([call])[0]
 
 
 def _settled(turn: Turn, group: list[Decision], reply: object) -> None:
