@@ -32,7 +32,14 @@ class Fit:
             raise ConfigError(f"job type {name!r}: parameters must be callable by name")
         self._validate: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
 
-    def __call__(self, payload: Any, context: Context) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    @property
+    def wants_context(self) -> bool:
+        """Whether the function has a parameter annotated `Context`."""
+        return self._context is not None
+
+    def __call__(
+        self, payload: Any, context: Context | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments for the function; BadPayload when they do not fit."""
         args, kwargs = (self._validate or self.build())(payload)
         if self._context is not None:

@@ -14,6 +14,8 @@ import json
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,8 +120,32 @@ class _Stdout:
 
     def msg(self, line: str) -> None:
         data = line.encode("utf-8", "backslashreplace") + b"\n"
-        with contextlib.suppress(OSError):
-            while data:
-                data = data[os.write(1, data) :]
+        held: list[bytes] | None = getattr(_held, "lines", None)
+        if held is None:
+            _write(data)
+        else:
+            held.append(data)
 
     debug = info = warning = error = critical = fatal = exception = msg
+
+
+_held = threading.local()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """The lines this thread logs meanwhile are written at the end, with one system call."""
+    lines: list[bytes] = []
+    _held.lines = lines
+    try:
+        yield
+    finally:
+        _held.lines = None
+        if lines:
+            _write(b"".join(lines))
+
+
+def _write(data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(1, data) :]

@@ -76,13 +76,18 @@ class JobType(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
-    def call(self, payload: Any, context: Context) -> Any:
+    def call(self, payload: Any, context: Context | None) -> Any:
         """Run the handler on a decoded payload; a coroutine when it is `async def`.
 
         Raises BadPayload when the payload does not fit.
         """
         args, kwargs = self._fit(payload, context)
         return self.function(*args, **kwargs)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether the handler has a parameter annotated `Context`."""
+        return self._fit.wants_context
 
     def prepare(self) -> None:
         """Make the payload's validators now instead of at the first job."""

@@ -20,7 +20,8 @@ from ferryman.config import Settings
 from ferryman.context import Interrupt
 from ferryman_worker.decide import Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
-from ferryman_worker.run import RESULT_LIMIT, Run, Runner
+from ferryman_worker.run import RESULT_LIMIT, Run
+from ferryman_worker.runner import Runner
 
 PATIENCE = 10.0
 
@@ -31,14 +32,14 @@ class Bench:
     def __init__(self, claim: Callable[..., Any]) -> None:
         self._claim = claim
         self._ended = threading.Semaphore(0)
-        self.runner = Runner(1, lambda run: None, self._ended.release)
+        self.runner = Runner(1, lambda run: None, lambda run: None, self._ended.release)
 
     def start(self, handler: Any, payload: str = "{}", timeout: float = 60.0) -> Run:
         job = self._claim(payload=payload)
         job_type = Ferryman(Settings()).job("t")(handler)
         context = Context("a", "t", "default", 1, 0, 3, timeout)
         limits = Policy(max_attempts=3, delay=Backoff().delay, timeout=timeout)
-        run = Run(job, job_type, context, limits, slot=0)
+        run = Run(job, job_type, context, limits)
         self.runner.start(run)
         self.runner.go()
         return run

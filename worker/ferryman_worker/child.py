@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -29,10 +29,11 @@ from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.registry import JobType, Options
 from ferryman.store import Claimed, Port, Turn
 from ferryman_worker.board import Board
-from ferryman_worker.decide import decide, policy
+from ferryman_worker.decide import Policy, decide, policy
 from ferryman_worker.link import Link
 from ferryman_worker.outcome import Failed
-from ferryman_worker.run import Run, Runner
+from ferryman_worker.run import Run
+from ferryman_worker.runner import RELIEF, Runner
 
 LEASE_LOST = 75
 """Exit status of a child that was reaped: its jobs are no longer its own (EX_TEMPFAIL)."""
@@ -43,11 +44,11 @@ RECONCILE = 10.0
 LOOK = 0.25
 """Seconds between two looks at time limits, and at most between two turns of a busy loop."""
 
-BRIEF_LOOK = 0.005
-"""The same while runs are brief: the longest one can wait for a slow neighbour to be told."""
-
 POLL = 0.2
 """Seconds between claims by script while BLMOVE is refused (Redis out of memory)."""
+
+POLICIES = 1000
+"""Policies of jobs kept at hand."""
 
 _EVENTS = {
     Finish: (logs.JOB_COMPLETED, "completed"),
@@ -81,37 +82,57 @@ class Child:
         self.ferry, self.settings, self.post = ferry, settings, post
         self.board, self.link, self.port = board, link, port
         self.runs: dict[str, Run] = {}
-        self.free_slots = list(range(post.slots))
         self.unsettled: list[tuple[Run, Decision]] = []
+        self.asked: list[tuple[Run, Decision]] = []
+        self.asked_for = 0
         self.hungry = True  # the lists may hold more: claim by script before listening
         self.idle = False
         self.stop_at: float | None = None
         self.terminated = False
         self.asleep = False
+        self._policies: dict[tuple[object, ...], Policy] = {}
+        self._is_debug = settings.log_level == "debug"
         self.reconcile_at = time.monotonic() + RECONCILE
         self.retry_at = self.listen_at = 0.0
         self.trouble_count = 0
+        self._ended = threading.Event()
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
-        self.runner = Runner(post.slots, lambda run: board.end(run.slot), self._nudge)
+        self.runner = Runner(post.slots, self._begun, self._over, self._nudge)
         self._store = ferry.store
 
     def loop(self) -> None:
         """Work until told to stop and everything claimed is settled."""
-        threading.Thread(target=self._watch_limits, name="limits", daemon=True).start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._take_over()
+        self._ended.wait()
+
+    def _take_over(self) -> None:
+        """Serve the loop in a thread of its own, which a run that is not brief may keep."""
+        threading.Thread(target=self._turns, name="loop", daemon=True).start()
+
+    def _turns(self) -> None:
+        """The loop, until this thread is relieved or everything is done.
+
+        Brief runs are called between the question to Redis and its answer. All state is in `self`,
+        so another thread goes on at the top when this one is still in a handler.
+        """
         while not self._finished():
             self.board.tick()
-            delivered = self._wait()
             try:
-                self._turn(delivered)
+                self._hear()
                 self._listen()
+                self._ask(self._wait())
             except StoreUnavailable as error:
                 self._trouble(error)
+            if not self.runner.run_here():
+                return
+        self._ended.set()
 
     # The steps of a turn.
 
-    def _turn(self, delivered: Sequence[str]) -> None:
+    def _ask(self, delivered: Sequence[str]) -> None:
         """Settle what is over, begin what was delivered, claim what there is room for."""
         self._gather()
         now = time.monotonic()
@@ -122,41 +143,59 @@ class Child:
         if adopt:
             ids += [i for i in self._strangers() if i not in ids]
         self.hungry = self.hungry or bool(ids)
-        free = 0 if self.stop_at else len(self.free_slots)
+        free = self._room()
         lists = None if self.hungry else ()
-        if not (self.unsettled or ids or (self.hungry and free)):
+        if self.unsettled or ids or (self.hungry and free):
+            self.asked, self.unsettled = self.unsettled, []
+            self.asked_for = free
+            self.port.ask([d for _, d in self.asked], free, ids, adopt, lists)
+
+    def _hear(self) -> None:
+        """The answer to the question asked, if one was."""
+        turn = self.port.answer()
+        if turn is None:
             return
-        turn = self.port.turn([d for _, d in self.unsettled], free, ids, adopt, lists)
         self._settled(turn)
         self._begin(turn)
-        self.hungry = turn.more
+        # All that was asked for: there may be more.
+        self.hungry = turn.more or 0 < self.asked_for <= len(turn.jobs)
         self._recovered_from_trouble(turn)
 
     def _gather(self) -> None:
-        """Decide about the runs that are over; each frees its slot, which makes room to claim."""
+        """Decide about the runs that are over; each makes room to claim another."""
+        self.runner.outcomes.extend(self.runner.surplus())
         while self.runner.outcomes:
             run = self.runner.outcomes.popleft()
-            self.free_slots.append(run.slot)
             assert run.outcome is not None
-            self.runner.observe(run.duration)
+            if run.started:
+                self.runner.observe(run)
             worker, roll = self.post.worker, random.random()
             decision = decide(run.job, run.outcome, run.limits, worker, run.duration, roll)
             self.unsettled.append((run, decision))
             self.hungry = True
 
+    def _room(self) -> int:
+        """How many jobs may be claimed; what only waits to be settled takes no room."""
+        if self.stop_at:
+            return 0
+        capacity = 1 if self.post.alone else self.runner.capacity
+        under_way = len(self.runs) - len(self.unsettled) - len(self.asked)
+        return min(self.post.slots, max(0, capacity - under_way))
+
     def _settled(self, turn: Turn) -> None:
         fenced, refused = {id(d) for d in turn.fenced}, {id(d) for d in turn.unsettled}
         kept = []
-        for run, decision in self.unsettled:
-            if id(decision) in refused:
-                kept.append((run, decision))
-                continue
-            self.runs.pop(run.job.id, None)
-            event, state = _EVENTS[type(decision)]
-            if id(decision) in fenced:
-                event, state = logs.JOB_FENCED, "unknown"
-            self._log_end(event, run, decision, state)
-        self.unsettled = kept
+        with logs.together():
+            for run, decision in self.asked:
+                if id(decision) in refused:
+                    kept.append((run, decision))
+                    continue
+                self.runs.pop(run.job.id, None)
+                event, state = _EVENTS[type(decision)]
+                if id(decision) in fenced:
+                    event, state = logs.JOB_FENCED, "unknown"
+                self._log_end(event, run, decision, state)
+        self.asked, self.unsettled = [], kept + self.unsettled
 
     def _begin(self, turn: Turn) -> None:
         if turn.lease_lost:
@@ -172,23 +211,43 @@ class Child:
         try:
             run = self._run_of(job, job_type)
         except (ValueError, TypeError, ConfigError) as error:
-            whole = replace(job, backoff=None, tags=None, meta=None, damage=str(error))
+            whole = job._replace(backoff=None, tags=None, meta=None, damage=str(error))
             run = self._run_of(whole, job_type)
         self.runs[job.id] = run
-        log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
+        if self._is_debug:
+            log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
         if run.job.damage is not None:
             self._fail(run, Failed(f"the record is damaged: {run.job.damage}", final=True))
         elif job_type is None:
             self._fail(run, Failed(f"unknown job type: {job.type}"))
         else:
-            deadline = time.monotonic() + run.limits.timeout + self.settings.grace
-            self.board.begin(run.slot, job.id, job.attempt, deadline)
             self.runner.start(run)
 
     def _run_of(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Run:
-        limits = policy(job, job_type.defaults if job_type else Options(), self.settings)
-        context = self._context(job, limits.max_attempts, limits.timeout)
-        return Run(job, job_type, context, limits, self.free_slots.pop())
+        limits = self._policy(job, job_type)
+        asked = job_type is not None and job_type.wants_context
+        context = self._context(job, limits) if asked or job.tags or job.meta else None
+        return Run(job, job_type, context, limits)
+
+    def _policy(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Policy:
+        # Jobs of a type mostly have the same; making one anew costs 3 us.
+        key = job.type, job.max_attempts, job.timeout, job.backoff
+        known = self._policies.get(key)
+        if known is None:
+            known = policy(job, job_type.defaults if job_type else Options(), self.settings)
+            if len(self._policies) >= POLICIES:
+                self._policies.clear()
+            self._policies[key] = known
+        return known
+
+    def _begun(self, run: Run) -> None:
+        """A run gets its slot, in its own thread."""
+        run.limit_at = time.monotonic() + run.limits.timeout
+        deadline = run.limit_at + self.settings.grace
+        self.board.begin(run.slot, run.job.id, run.job.attempt, deadline)
+
+    def _over(self, run: Run) -> None:
+        self.board.end(run.slot)
 
     def _fail(self, run: Run, outcome: Failed) -> None:
         """Over before it began."""
@@ -196,15 +255,15 @@ class Child:
         self.runner.outcomes.append(run)
         self._nudge()
 
-    def _context(self, job: Claimed, max_attempts: int, timeout: float) -> Context:
+    def _context(self, job: Claimed, limits: Policy) -> Context:
         return Context(
             job_id=job.id,
             type=job.type,
             queue=job.queue,
             attempt=job.attempt,
             failures=job.failures,
-            max_attempts=max_attempts,
-            timeout=timeout,
+            max_attempts=limits.max_attempts,
+            timeout=limits.timeout,
             tags=tuple(json.loads(job.tags)) if job.tags else (),
             meta=json.loads(job.meta) if job.meta else {},
             services=self,
@@ -243,14 +302,13 @@ class Child:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        if self.runner.outcomes and now >= self.retry_at:
+        if self.runner.is_waited_for or (self.runner.outcomes and now >= self.retry_at):
             return 0.0
         if self.terminated and self.stop_at is None:
             return 0.0
-        look = BRIEF_LOOK if self.runner.brief else LOOK
-        waits = [look if self.runs or self.stop_at else 1.0]
+        waits = [LOOK if self.runs or self.stop_at else 1.0]
         waits.append(max(self.reconcile_at, self.retry_at) - now)
-        may_claim = self.hungry and self.free_slots and not self.stop_at
+        may_claim = self.hungry and self._room()
         if may_claim or self.unsettled or now < self.retry_at:
             waits.append(self.retry_at - now)
         if now < self.listen_at:
@@ -280,7 +338,7 @@ class Child:
         if now < self.listen_at:
             self.hungry = True
             return
-        if self.stop_at or self.hungry or not self.free_slots or now < self.retry_at:
+        if self.hungry or not self._room() or now < self.retry_at:
             return
         for listener in self.port.listeners:
             if not listener.armed:
@@ -299,6 +357,7 @@ class Child:
         )
         self.reconcile_at = 0.0
         self.hungry = True
+        self.asked, self.unsettled = [], self.asked + self.unsettled
         self.port.reset()
 
     def _recovered_from_trouble(self, turn: Turn) -> None:
@@ -335,17 +394,25 @@ class Child:
         except StoreUnavailable:
             self.port.reset()  # what arrived all the same is given back by the supervisor
 
-    def _watch_limits(self) -> None:
-        """Interrupt runs past their limit. A thread of its own: the loop may wait for Redis."""
+    def _watch(self) -> None:
+        """Look after the runs, in a thread of its own: the loop may wait for Redis or for a run."""
+        looked = 0.0
         while True:
-            time.sleep(LOOK)
-            now = time.monotonic()
-            stopping = self.stop_at is not None and now >= self.stop_at
-            for run in list(self.runs.values()):
-                if run.limit_at and now >= run.limit_at:
-                    run.interrupt("timeout")
-                elif stopping:
-                    run.interrupt("stop")
+            time.sleep(RELIEF if self.runner.here else LOOK)
+            if self.runner.look():
+                self._take_over()
+            if time.monotonic() - looked >= LOOK:
+                looked = time.monotonic()
+                self._interrupt_late(looked)
+
+    def _interrupt_late(self, now: float) -> None:
+        """Interrupt runs past their limit, and at the end of a drain all of them."""
+        stopping = self.stop_at is not None and now >= self.stop_at
+        for run in list(self.runs.values()):
+            if run.limit_at and now >= run.limit_at:
+                run.interrupt("timeout")
+            elif stopping:
+                run.interrupt("stop")
 
     def _finished(self) -> bool:
         return not self.runs and (self.stop_at is not None or self.idle)

@@ -1,8 +1,8 @@
-"""Runs handlers: threads for functions, one event loop for coroutines.
+"""One run: a handler called under its time limit; its outcome is a value or an exception.
 
-A run has one slot from `start` to its outcome. At its time limit it is interrupted: an exception
-raised in the thread, or the coroutine cancelled. What does not heed that is killed with the whole
-child by the supervisor. Next on the way of a job: `decide`.
+At its limit a run is interrupted: an exception raised in the thread, or the coroutine cancelled.
+What does not heed that is killed with the whole child by the supervisor. `runner` says where and
+when a run is called. Next on the way of a job: `decide`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import json
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +26,6 @@ from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snooze
 
 RESULT_LIMIT = 65_536
 """Bytes of JSON a result may have."""
-
-BRIEF = 0.001
-"""Seconds. Runs shorter than this on average are reported when the waiting ones are done too, not
-each by itself: 0.11 round trips a job instead of 0.32 (no-op jobs, 10 slots, nothing pinned)."""
 
 
 class _Timeout(Interrupt):
@@ -51,16 +45,18 @@ _OURS = {__file__, registry.__file__}
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Run:
-    """One attempt under way in one slot."""
+    """One attempt: claimed, then under way in a slot, then over."""
 
     job: Claimed
     job_type: JobType[Any, Any] | None
     """None: unknown here; the run fails without being started."""
-    context: Context
+    context: Context | None
+    """None when the handler does not ask for one."""
     limits: Policy
-    slot: int
+    slot: int = -1
+    """-1 until it begins."""
     started: float = 0.0
     limit_at: float = 0.0
     duration: float = 0.0
@@ -103,93 +99,7 @@ class Run:
             self._thread = self._task = None
 
 
-class Runner:
-    """T threads and an event loop; both start when first needed.
-
-    When a run is over `over` is called with it, in its own thread; then it lies in `outcomes` and
-    `done` is called, at once or, for brief runs, once for several.
-    """
-
-    def __init__(self, slots: int, over: Callable[[Run], None], done: Callable[[], None]) -> None:
-        self.outcomes: deque[Run] = deque()
-        self._over_hook, self._done, self._slots = over, done, slots
-        self._waiting: deque[Run] = deque()
-        self._idle: list[threading.Lock] = []
-        self._threads = 0
-        self._mean = BRIEF
-        self.brief = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self, run: Run) -> None:
-        """Hand over a run; a function waits for `go`."""
-        run.limit_at = time.monotonic() + run.limits.timeout
-        if run.handler.is_async:
-            loop = self._loop or self._start_loop()
-            loop.call_soon_threadsafe(self._create, loop, run)
-            return
-        self._waiting.append(run)
-
-    def go(self) -> None:
-        """Let the threads at what `start` was given.
-
-        One thread is woken, and each that takes a run wakes the next while there are more: very
-        short runs then follow each other in one thread, without a switch between threads for each.
-        """
-        if not self._waiting:
-            return
-        if not self._idle and self._threads < self._slots:
-            self._threads += 1
-            name = f"slot-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
-        else:
-            self._wake_one()
-
-    def _wake_one(self) -> None:
-        try:
-            self._idle.pop().release()
-        except IndexError:
-            return  # every thread is at work and looks here when it is done
-
-    def _work(self) -> None:
-        asleep = threading.Lock()
-        asleep.acquire()
-        while True:
-            try:
-                run = self._waiting.popleft()
-            except IndexError:
-                self._idle.append(asleep)
-                if self._waiting:  # came between the look and the nap
-                    self._wake_one()
-                asleep.acquire()
-                continue
-            self.go()
-            _call(run)
-            self._over(run)
-
-    def _over(self, run: Run) -> None:
-        run.duration = time.monotonic() - run.started
-        self._over_hook(run)
-        self.outcomes.append(run)
-        if not (self.brief and self._waiting):
-            self._done()
-
-    def observe(self, duration: float) -> None:
-        """Note how long a run took. While runs are brief, their outcomes are told in batches."""
-        self._mean += (duration - self._mean) * 0.1
-        self.brief = self._mean < BRIEF
-
-    def _start_loop(self) -> asyncio.AbstractEventLoop:
-        self._loop = loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
-        return loop
-
-    def _create(self, loop: asyncio.AbstractEventLoop, run: Run) -> None:
-        task = loop.create_task(_await(run))
-        run.enter(task)
-        task.add_done_callback(lambda _: self._over(run))
-
-
-def _call(run: Run) -> None:
+def call(run: Run) -> None:
     try:
         try:
             run.enter()
@@ -204,7 +114,7 @@ def _call(run: Run) -> None:
         run.outcome = run.outcome or failed(late, run)
 
 
-async def _await(run: Run) -> None:
+async def await_(run: Run) -> None:
     try:
         run.outcome = returned(await run.handler.call(json.loads(run.job.payload), run.context))
     except BaseException as error:

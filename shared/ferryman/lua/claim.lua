@@ -24,52 +24,66 @@ end
 
 local function remove(id) return redis.call('LREM', RUNNING, 1, id) end
 
+-- The fields of a job: first those its worker gets, in this order, then those that only decide. The
+-- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job.
+local NAMES = {'state', 'attempt', 'type', 'payload', 'created_at', 'queue', 'priority', 'failures',
+  'crashes', 'max_attempts', 'timeout', 'backoff', 'tags', 'meta',
+  'worker', 'dropped', 'expires_at', 'alone'}
+local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 6, 7, 9, 11
+local WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 15, 16, 17, 18, 14
+
 local function give_back(id, j)
-  surplus[#surplus + 1] = {id = id, queue = j.queue, priority = j.priority, alone = j.alone}
+  surplus[#surplus + 1] = {id = id, queue = j[QUEUE], priority = j[PRIORITY], alone = j[ALONE]}
 end
 
+-- The row is the record with id and attempt in front; what is not set at its end is left out.
 local function hand_out(id, attempt, j)
   free = free - 1
-  answer[#answer + 1] = {id, attempt, j.type, j.payload, j.queue, j.priority, j.failures, j.crashes,
-    j.max_attempts, j.timeout, j.backoff, j.created_at, j.tags, j.meta}
+  j[1], j[2] = id, attempt
+  local last = SHOWN
+  while not j[last] do last = last - 1 end
+  j[last + 1] = nil
+  answer[#answer + 1] = j
 end
 
 -- A job this worker runs already, by Redis: handed out again after a lost reply, or released.
 local function owned(id, job, j)
   if not adopt then return end
-  if free > 0 then return hand_out(id, tonumber(j.attempt), j) end
+  if free > 0 then return hand_out(id, tonumber(j[ATTEMPT]), j) end
   if redis.call('HEXISTS', job, 'cancel_requested') == 1 then
     remove(id)
-    return cancelled(id, j.queue, 'running')
+    return cancelled(id, j[QUEUE], 'running')
   end
   redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
-  shift(j.queue, 'running', 'pending')
+  shift(j[QUEUE], 'running', 'pending')
   count('released_total')
   give_back(id, j)
 end
 
+local deadlines = {}
+local function deadline(timeout)
+  if not deadlines[timeout] then
+    deadlines[timeout] = stamp(now + (tonumber(timeout) or LIMIT) + GRACE)
+  end
+  return deadlines[timeout]
+end
+
 local function start(id, job, j)
-  local attempt = tonumber(j.attempt or 0) + 1
-  local deadline = now + (tonumber(j.timeout) or LIMIT) + GRACE
+  local attempt = tonumber(j[ATTEMPT] or 0) + 1
   redis.call('HSET', job, 'state', 'running', 'attempt', attempt, 'worker', W, 'started_at', NOW,
-    'deadline', stamp(deadline))
-  if j.alone and not j.crashes then redis.call('HDEL', job, 'alone') end
-  shift(j.queue, 'pending', 'running')
+    'deadline', deadline(j[TIMEOUT]))
+  if j[ALONE] and not j[CRASHES] then redis.call('HDEL', job, 'alone') end
+  shift(j[QUEUE], 'pending', 'running')
   hand_out(id, attempt, j)
 end
 
-local NAMES = {'state', 'worker', 'attempt', 'dropped', 'expires_at', 'alone', 'type', 'payload',
-  'queue', 'priority', 'failures', 'crashes', 'max_attempts', 'timeout', 'backoff', 'created_at',
-  'tags', 'meta'}
-
 local function read(job)
-  local values = redis.pcall('HMGET', job, unpack(NAMES))
-  if values.err then return nil, 'not a hash' end
-  local j = {}
-  for i, name in ipairs(NAMES) do j[name] = values[i] end
-  j.queue = j.queue or 'default'
-  if not j.state then return nil, 'no such job' end
-  if not j.dropped and not (j.type and tonumber(j.attempt or 0)) then return nil, 'not a job' end
+  local j = redis.pcall('HMGET', job, unpack(NAMES))
+  if j.err then return nil, 'not a hash' end
+  if not j[STATE] then return nil, 'no such job' end
+  local is_job = j[TYPE] and tonumber(j[ATTEMPT] or 0)
+  if not j[DROPPED] and not is_job then return nil, 'not a job' end
+  j[QUEUE] = j[QUEUE] or 'default'
   return j
 end
 
@@ -80,19 +94,19 @@ local function begin(id)
   if not j then
     remove(id)
     quarantine(id, 'running:' .. W, wrong)
-  elseif j.dropped then
+  elseif j[DROPPED] then
     remove(id)
-    vanish(id, job, j.state)
-  elseif j.state == 'running' and j.worker == W then
+    vanish(id, job, j[STATE])
+  elseif j[STATE] == 'running' and j[WORKER] == W then
     owned(id, job, j)
-  elseif j.state ~= 'pending' then
+  elseif j[STATE] ~= 'pending' then
     remove(id)
-    quarantine(id, 'running:' .. W, 'in a list, but ' .. j.state)
-  elseif (tonumber(j.expires_at) or now + 1) <= now then
+    quarantine(id, 'running:' .. W, 'in a list, but ' .. j[STATE])
+  elseif j[EXPIRES_AT] and (tonumber(j[EXPIRES_AT]) or now + 1) <= now then
     remove(id)
-    cancelled(id, j.queue, 'pending')
+    cancelled(id, j[QUEUE], 'pending')
     count('expired_total')
-  elseif free == 0 or is_paused(j.queue) then
+  elseif free == 0 or is_paused(j[QUEUE]) then
     count('returned_total')
     give_back(id, j)
   else
@@ -106,13 +120,15 @@ for i = 9 + lists, #ARGV do
   if not seen[id] and redis.call('LPOS', RUNNING, id) then begin(id) end
   seen[id] = true
 end
+-- As many as there are free slots move at once: two calls instead of one LMOVE for each.
 local moves = 0
 for i = 9, 8 + lists do
   while free > 0 and moves < MOVES do
-    local id = redis.call('LMOVE', P .. ARGV[i], RUNNING, 'LEFT', 'RIGHT')
-    if not id then break end
-    moves = moves + 1
-    begin(id)
+    local ids = redis.call('LPOP', P .. ARGV[i], math.min(free, MOVES - moves))
+    if not ids then break end
+    redis.call('RPUSH', RUNNING, unpack(ids))
+    moves = moves + #ids
+    for _, id in ipairs(ids) do begin(id) end
   end
 end
 -- Backwards, so that the first of them is first again.

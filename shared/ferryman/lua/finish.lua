@@ -11,14 +11,14 @@
 -- @include forget
 -- Upper bounds of job_processing_duration_seconds; ferryman.metrics reads the same list.
 local BUCKETS = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
-local seconds, answer = 0, {}
+local seconds, answer, finished, names = 0, {}, {}, {}
 
 local function observe(duration)
   seconds = seconds + duration
-  for _, bound in ipairs(BUCKETS) do
-    if duration <= bound then return count('duration_le_' .. bound) end
-  end
-  count('duration_le_inf')
+  local nth = 1
+  while BUCKETS[nth] and duration > BUCKETS[nth] do nth = nth + 1 end
+  names[nth] = names[nth] or 'duration_le_' .. (BUCKETS[nth] or 'inf')
+  count(names[nth])
 end
 
 for i = 4, #ARGV, 4 do
@@ -29,15 +29,18 @@ for i = 4, #ARGV, 4 do
     if result ~= '' then redis.call('HSET', j.key, 'result', result) end
     if j.errors then redis.call('HDEL', j.key, 'error') end
     if not j.dropped then redis.call('EXPIRE', j.key, RETENTION) end
-    redis.call('LPUSH', P .. 'finished', id)
+    finished[#finished + 1] = id
     shift(j.queue, 'running', 'completed')
-    count('processed_total')
     observe(tonumber(ARGV[i + 3]))
     status = OK
   end
   answer[#answer + 1] = status
 end
-if seconds > 0 then redis.call('HINCRBYFLOAT', P .. 'stats', 'duration_sum', stamp(seconds)) end
+if finished[1] then
+  count('processed_total', #finished)
+  redis.call('LPUSH', P .. 'finished', unpack(finished))
+  redis.call('HINCRBYFLOAT', P .. 'stats', 'duration_sum', stamp(seconds))
+end
 forget()
 write_counts()
 return answer

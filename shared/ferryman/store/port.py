@@ -21,10 +21,49 @@ class Port:
         self._calls, self._worker, self._keys = Calls(keys, settings), worker, keys
         self._pool = pool(settings, BLOCK_TIMEOUT)
         self._wire = Wire(self._pool, keys, settings.redis_address)
+        self._asked: tuple[list[list[Decision]], int] | None = None
         self.lists = list(lists)
         self.listeners = [
             Listener(self._pool, keys, name, worker, settings.redis_address) for name in lists
         ]
+
+    def ask(
+        self,
+        decisions: Sequence[Decision],
+        free: int,
+        ids: Sequence[str] = (),
+        adopt: bool = False,
+        lists: Sequence[str] | None = None,
+    ) -> None:
+        """Settle, begin the delivered `ids` and claim up to `free` jobs, in one round trip.
+
+        Redis does it while the caller does something else, until `answer`; in between nothing
+        else may be asked of this port. Raises StoreUnavailable like `answer`.
+        """
+        settles = self._calls.settle(self._worker, decisions)
+        sources = self.lists if lists is None else lists
+        calls = [call for call, _ in settles]
+        if free > 0 or ids:
+            calls.append(self._calls.claim(self._worker, free, sources, ids, adopt))
+        if calls:
+            self._wire.send(calls)
+            self._asked = [group for _, group in settles], len(calls)
+
+    def answer(self) -> Turn | None:
+        """What came of the last `ask`; None when nothing was asked.
+
+        Raises StoreUnavailable when the connection failed: settle again, and reconcile.
+        """
+        if self._asked is None:
+            return None
+        (groups, number), self._asked = self._asked, None
+        replies = self._wire.receive()
+        turn = Turn()
+        for group, reply in zip(groups, replies, strict=False):
+            _settled(turn, group, reply)
+        if number > len(groups):
+            _begun(turn, replies[-1])
+        return turn
 
     def turn(
         self,
@@ -34,24 +73,9 @@ class Port:
         adopt: bool = False,
         lists: Sequence[str] | None = None,
     ) -> Turn:
-        """Settle, begin the delivered `ids` and claim up to `free` jobs, in one round trip.
-
-        Raises StoreUnavailable when the connection failed: settle again, and reconcile.
-        """
-        settles = self._calls.settle(self._worker, decisions)
-        sources = self.lists if lists is None else lists
-        calls = [call for call, _ in settles]
-        if free > 0 or ids:
-            calls.append(self._calls.claim(self._worker, free, sources, ids, adopt))
-        if not calls:
-            return Turn()
-        replies = self._wire.run(calls)
-        turn = Turn()
-        for (_, group), reply in zip(settles, replies, strict=False):
-            _settled(turn, group, reply)
-        if len(calls) > len(settles):
-            _begun(turn, replies[-1])
-        return turn
+        """`ask`, and its `answer`."""
+        self.ask(decisions, free, ids, adopt, lists)
+        return self.answer() or Turn()
 
     def running(self) -> list[str]:
         """The ids in this child's own list, by Redis."""
@@ -69,6 +93,7 @@ class Port:
 
     def reset(self) -> None:
         """Drop every connection after an error; each connects again when used."""
+        self._asked = None
         self._wire.close()
         for listener in self.listeners:
             listener.close()

@@ -6,7 +6,8 @@ Nothing here retries a lost reply. The caller learns that the outcome is unknown
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -27,15 +28,28 @@ class Wire:
         self._conn = connection(source)
         self._prefix, self._address = keys.prefix, address
         self._scripts = scripts()
+        self._sent: Sequence[Call] = ()
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """The replies in order. A script that failed gives its StoreUnavailable in its place.
 
         Raises StoreUnavailable when the connection failed: then each may have run or not.
         """
+        self.send(calls)
+        return self.receive()
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """The first half of `run`: nothing else may be asked before `receive`."""
         with redis_errors(self._address):
             self._conn.connect()
-            replies = self._send([self._evalsha(call) for call in calls])
+            self._write([self._evalsha(call) for call in calls])
+        self._sent = calls
+
+    def receive(self) -> list[Any]:
+        """The second half of `run`."""
+        calls, self._sent = self._sent, ()
+        with redis_errors(self._address):
+            replies = self._read_all(len(calls))
             missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if missing:
                 again = self._load_and_run([calls[i] for i in missing])
@@ -51,6 +65,7 @@ class Wire:
 
     def close(self) -> None:
         """Disconnect; the next use connects again."""
+        self._sent = ()
         self._conn.disconnect()
 
     def _evalsha(self, call: Call) -> tuple[Any, ...]:
@@ -62,10 +77,22 @@ class Wire:
         return self._send([self._evalsha(call) for call in calls])
 
     def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        try:
+        self._write(commands)
+        return self._read_all(len(commands))
+
+    def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        with self._whole():
             packed = self._conn.pack_commands([encoded(command) for command in commands])
             self._conn.send_packed_command(packed, check_health=False)
-            return [self._read() for _ in commands]
+
+    def _read_all(self, number: int) -> list[Any]:
+        with self._whole():
+            return [self._read() for _ in range(number)]
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             # A half-read connection must never be used again.
             self._conn.disconnect()

@@ -1,0 +1,207 @@
+"""Where and when runs are called: threads for functions, one event loop for coroutines.
+
+A run has a slot from its beginning to its end, and there are `slots` of them. Functions that are
+brief run in the thread of the child's loop itself, while Redis answers: to wake another thread
+costs up to 90 us here, more than all the rest of such a job. One that turns out not to be brief is
+left to its thread, and the loop goes on in another (`look`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from ferryman_worker.outcome import Stopped
+from ferryman_worker.run import Run, await_, call
+
+BRIEF = 0.001
+"""Seconds. Runs shorter than this on average are brief."""
+
+RELIEF = 0.005
+"""Seconds a run may hold up the loop."""
+
+CALM = 1.0
+"""Seconds after such a run, and without any run, in which the loop's thread runs none."""
+
+Hook = Callable[[Run], None]
+
+
+class Runner:
+    """Runs in at most `slots` slots; threads and event loop start when first needed.
+
+    `begin` is called with a run when it gets its slot, `over` when it has left it, both in the
+    run's own thread. Then it lies in `outcomes`, and `done` is called.
+    """
+
+    def __init__(self, slots: int, begin: Hook, over: Hook, done: Callable[[], None]) -> None:
+        self.outcomes: deque[Run] = deque()
+        self.here = False
+        """Functions run in the thread of the loop, and are watched."""
+        self._slots, self._free = slots, list(range(slots))
+        self._begin_hook, self._over_hook, self._done = begin, over, done
+        self._functions: deque[Run] = deque()
+        self._coroutines: deque[Run] = deque()
+        self._idle: list[threading.Lock] = []
+        self._threads = 0
+        self._mean = BRIEF
+        self._begun = self._seen = 0
+        self._calm_until = self._active_at = 0.0
+        # The run in the loop's thread: whoever takes it out, thread or watch, has the loop.
+        self._seated: set[Run] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._telling = False
+
+    @property
+    def capacity(self) -> int:
+        """Runs that may be claimed and not over. While they run here the next ones are fetched
+        before these are done: else Redis would wait for them, and they for Redis."""
+        return self._slots * (2 if self.here else 1)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether functions wait for `run_here`."""
+        return self.here and bool(self._functions)
+
+    def start(self, run: Run) -> None:
+        """Hand over a run; it waits for `go` or `run_here`."""
+        (self._coroutines if run.handler.is_async else self._functions).append(run)
+
+    def go(self) -> None:
+        """Let begin what `start` was given, except what the loop's thread runs itself."""
+        if self._coroutines:
+            loop = self._loop or self._start_loop()
+            loop.call_soon_threadsafe(self._create_tasks)
+        if self._functions and not self.here:
+            self._wake()
+
+    def run_here(self) -> bool:
+        """Run the functions that wait, if they are brief; False: this thread was relieved."""
+        while self.here and (run := self._take(self._functions)) is not None:
+            self._seated.add(run)
+            call(run)
+            is_relieved = not self._unseat(run)
+            self._over(run)
+            if is_relieved:
+                return False
+        return True
+
+    def observe(self, run: Run) -> None:
+        """Note how long a run took."""
+        self._mean += (run.duration - self._mean) * 0.1
+        if self._mean >= BRIEF and self.here:
+            self._leave()
+
+    def look(self) -> bool:
+        """For the watch, every `RELIEF` seconds while `here`: whether the loop needs a thread."""
+        now = time.monotonic()
+        if self._begun != self._seen:
+            self._seen, self._active_at = self._begun, now
+        is_active = now - self._active_at < CALM
+        if not self.here:
+            self.here = is_active and self._mean < BRIEF and now >= self._calm_until
+            return False
+        for run in tuple(self._seated):
+            if now - run.started >= RELIEF and self._unseat(run):
+                self._mean, self._calm_until = BRIEF, now + CALM
+                self._leave()
+                return True
+        if not is_active:
+            self._leave()
+        return False
+
+    def surplus(self) -> list[Run]:
+        """Runs that wait for more slots than are free, the latest first: they are not to begin."""
+        out: list[Run] = []
+        if self.here:
+            return out
+        for _ in range(len(self._functions) + len(self._coroutines) - len(self._free)):
+            try:
+                out.append((self._functions or self._coroutines).pop())
+            except IndexError:  # it has just begun
+                break
+            out[-1].outcome = Stopped()
+        return out
+
+    def _unseat(self, run: Run) -> bool:
+        try:
+            self._seated.remove(run)
+        except KeyError:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        self.here = False
+        self.go()
+
+    # Threads.
+
+    def _wake(self) -> None:
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            if self._threads < self._slots:
+                self._threads += 1
+                name = f"slot-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        asleep = threading.Lock()
+        asleep.acquire()
+        while True:
+            run = self._take(self._functions)
+            if run is None:
+                self._idle.append(asleep)
+                if self._functions and self._free:  # came between the look and the nap
+                    self._wake()
+                asleep.acquire()
+                continue
+            # One thread is woken, and each that takes a run wakes the next while there are more.
+            self.go()
+            call(run)
+            self._over(run)
+
+    def _take(self, waiting: deque[Run]) -> Run | None:
+        """The next run, with a slot for it; None when there is no run or no slot."""
+        try:
+            run = waiting.popleft()
+        except IndexError:
+            return None
+        try:
+            run.slot = self._free.pop()
+        except IndexError:
+            waiting.appendleft(run)
+            return None
+        self._begun += 1
+        run.started = time.monotonic()
+        self._begin_hook(run)
+        return run
+
+    def _over(self, run: Run) -> None:
+        run.duration = time.monotonic() - run.started
+        self._over_hook(run)
+        self._free.append(run.slot)
+        self.outcomes.append(run)
+        if self._coroutines or self._functions:  # one of them may have waited for the slot
+            self.go()
+        self._done()
+
+    # Coroutines.
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+        return loop
+
+    def _create_tasks(self) -> None:
+        assert self._loop is not None
+        while (run := self._take(self._coroutines)) is not None:
+            task = self._loop.create_task(await_(run))
+            run.enter(task)
+            task.add_done_callback(partial(self._task_over, run))
+
+    def _task_over(self, run: Run, _: object) -> None:
+        self._over(run)
