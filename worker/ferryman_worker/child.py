@@ -11,7 +11,6 @@ import os
 import random
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,10 +27,12 @@ from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Sn
 from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.registry import JobType, Options
 from ferryman.store import Claimed, Port, Turn
+from ferryman_worker import guard
 from ferryman_worker.board import Board
 from ferryman_worker.decide import decide, policy
 from ferryman_worker.link import Link
 from ferryman_worker.outcome import Failed
+from ferryman_worker.recycle import Recycle
 from ferryman_worker.run import Run, Runner
 
 LEASE_LOST = 75
@@ -89,6 +90,8 @@ class Child:
         self.terminated = False
         self.asleep = False
         self.reconcile_at = time.monotonic() + RECONCILE
+        self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
+        self.recycle, self.leaving = Recycle(settings), False
         self.retry_at = self.listen_at = 0.0
         self.trouble_count = 0
         self._wake, self._waker = socket.socketpair()
@@ -99,11 +102,13 @@ class Child:
 
     def loop(self) -> None:
         """Work until told to stop and everything claimed is settled."""
-        threading.Thread(target=self._watch_limits, name="limits", daemon=True).start()
+        guard.thread("limits", self._watch_limits)
         while not self._finished():
             self.board.tick()
+            self._consider_leaving()
             delivered = self._wait()
             try:
+                self.port.check()
                 self._turn(delivered)
                 self._listen()
             except StoreUnavailable as error:
@@ -117,10 +122,12 @@ class Child:
         now = time.monotonic()
         if now < self.retry_at:
             return
-        adopt = now >= self.reconcile_at
+        may_adopt = bool(self.owed and self.free_slots and not self.stop_at)
+        adopt = may_adopt or now >= self.reconcile_at
         ids = [i for i in delivered if i not in self.runs]
         if adopt:
-            ids += [i for i in self._strangers() if i not in ids]
+            self.owed = self._strangers()
+            ids += [i for i in self.owed if i not in ids]
         self.hungry = self.hungry or bool(ids)
         free = 0 if self.stop_at else len(self.free_slots)
         lists = None if self.hungry else ()
@@ -129,6 +136,7 @@ class Child:
         turn = self.port.turn([d for _, d in self.unsettled], free, ids, adopt, lists)
         self._settled(turn)
         self._begin(turn)
+        self._heard(turn)
         self.hungry = turn.more
         self._recovered_from_trouble(turn)
 
@@ -269,6 +277,7 @@ class Child:
                     self._trouble(error)
                 self.listen_at = time.monotonic() + 1.0
                 continue
+            self.board.hear()
             if job_id is not None:
                 ids.append(job_id)
         self.idle = self.post.alone and bool(ready) and not ids
@@ -309,10 +318,28 @@ class Child:
             log.info(logs.REDIS_BACK, worker=self.post.worker)
             self.trouble_count = 0
 
+    def _heard(self, turn: Turn) -> None:
+        """Redis did what it was asked; a begun job there was no slot for is asked for again."""
+        self.owed = [i for i in self.owed if i not in self.runs]
+        if turn.refusal is None:
+            self.board.hear()
+
     def _strangers(self) -> list[str]:
         """Ids that lie in this child's list without its knowing: claimed, their reply lost."""
         self.reconcile_at = time.monotonic() + RECONCILE
-        return [i for i in self.port.running() if i not in self.runs]
+        ids = self.port.running()
+        self.board.hear()
+        return [i for i in ids if i not in self.runs]
+
+    def _consider_leaving(self) -> None:
+        """Ask to be replaced, once; until the other one is there this one works on."""
+        if self.leaving or self.post.alone:
+            return
+        reason = self.recycle.due(self.board.begun)
+        if reason:
+            self.leaving = True
+            log.info(logs.CHILD_LEAVING, worker=self.post.worker, reason=reason)
+            self.link.send("leaving")
 
     # Stopping, cancelling, time limits.
 

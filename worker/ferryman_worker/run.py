@@ -23,6 +23,7 @@ from ferryman.context import BadPayload, Bury, Context, Interrupt, Retry, Snooze
 from ferryman.job import encode
 from ferryman.registry import JobType
 from ferryman.store import Claimed
+from ferryman_worker import guard
 from ferryman_worker.decide import Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
 
@@ -140,7 +141,7 @@ class Runner:
         if not self._idle and self._threads < self._slots:
             self._threads += 1
             name = f"slot-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            guard.thread(name, self._work)
         else:
             self._wake_one()
 
@@ -180,13 +181,22 @@ class Runner:
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+        guard.thread("event-loop", lambda: _turn_for_ever(loop))
         return loop
 
     def _create(self, loop: asyncio.AbstractEventLoop, run: Run) -> None:
+        # The loop only reports what its callbacks raise; here it would be a run without an end.
+        guard.run("event-loop", lambda: self._begin(loop, run))
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, run: Run) -> None:
         task = loop.create_task(_await(run))
         run.enter(task)
-        task.add_done_callback(lambda _: self._over(run))
+        task.add_done_callback(lambda _: guard.run("event-loop", lambda: self._over(run)))
+
+
+def _turn_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    raise RuntimeError("the event loop was stopped, which only a handler can have done")
 
 
 def _call(run: Run) -> None:
