@@ -19,18 +19,7 @@ def deafen(site: Site) -> None:
     site.raw.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
 
 
-def test_a_child_that_hears_nothing_of_redis_is_replaced(site: Site) -> None:
-    worker = site.worker(SOON)
-    deafen(site)
-    job = site.enqueue("uppercase", {"input": "x"})
-    assert job.wait(40).worker in worker.children[1:]
-    killed = worker.await_event("child.killed", worker=worker.children[0])
-    assert killed["reason"].startswith("it has heard nothing of Redis for ")
-    assert not is_alive(pid_of(worker.children[0]))
-    assert worker.process.poll() is None
-
-
-def test_a_deaf_child_may_end_its_runs_while_another_serves_the_lists(site: Site) -> None:
+def test_a_deaf_child_is_replaced_and_ends_when_its_runs_have(site: Site) -> None:
     worker = site.worker(SOON)
     gate = site.gate()
     held = site.hold(gate)
@@ -44,6 +33,9 @@ def test_a_deaf_child_may_end_its_runs_while_another_serves_the_lists(site: Site
     # Its result cannot be told: the run is given back, and nobody is to blame.
     done = held.wait(40)
     assert (done.state, done.attempt, done.crashes, done.failures) == ("completed", 2, 0, 0)
+    killed = worker.await_event("child.killed", worker=worker.children[0])
+    assert killed["reason"].startswith("it has heard nothing of Redis for ")
+    assert not is_alive(pid_of(worker.children[0]))
 
 
 def test_how_long_ago_a_worker_heard_redis_is_told_with_its_beats(site: Site) -> None:

@@ -82,6 +82,8 @@ def test_poison_among_innocents_is_buried_at_three_crashes_and_they_complete(sit
         dead = job.wait(30)
         assert (dead.state, dead.crashes, dead.attempt, dead.failures) == ("failed", 3, 3, 0)
         assert [e["attempt"] for e in dead.errors] == [1, 2, 3]
+        _first, second, third = (e["failed_at"] for e in dead.errors)
+        assert third - second >= 5, "again at once, and then only after five seconds"
         assert dead.errors[-1]["error"].startswith(f"its process died: {causes[dead.type]}; it had")
     assert {job.id for job in site.store.dead(0, 10)} == {job.id for job in poison}
     assert site.stats().events["dlq_total"] == 2
@@ -98,6 +100,15 @@ def test_a_job_that_crashed_once_takes_no_innocent_with_it_again(site: Site) -> 
     for job in innocents:
         done = job.wait(20)
         assert (done.state, done.attempt, done.crashes) == ("completed", 1, 0)
+
+
+def test_the_error_of_a_crash_names_the_signal_and_the_memory_used(site: Site) -> None:
+    site.worker()
+    job = site.enqueue("gorge", {"mib": 300})
+    until(lambda: job.job().crashes)
+    [told] = re.findall(r"^its process died: (.*); it had used (\d+) MiB$", job.job().error or "")
+    assert told[0] == "killed by SIGKILL"
+    assert 300 <= int(told[1]) < 1000
 
 
 def test_a_killed_upkeep_is_replaced_and_recovers_what_crashes_next(site: Site) -> None:

@@ -39,6 +39,10 @@ class Proxy:
         self._holes.update(holes)
         return len(holes)
 
+    def lead_to(self, url: str) -> None:
+        """Connections made from now on reach another server; those there are stay."""
+        self._target = (self._target[0], urlsplit(url).port or 6379)
+
     def close(self) -> None:
         self._listening.close()
 
@@ -50,7 +54,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         losing = False
-        with client, socket.create_connection(self._target) as server, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
             while True:
                 ready, _, _ = select.select([client, server], [], [])
                 for source in ready:

@@ -316,6 +316,26 @@ def test_every_answer_of_redis_is_noted_and_a_refusal_is_none(
     store.close()
 
 
+def test_a_server_that_refuses_for_long_is_left_for_the_one_that_is_there_now(
+    start_server: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "RECONCILE", 1.0)
+    old, new = (Store(replace(settings, redis_url=start_server().url)) for _ in range(2))
+    proxy = Proxy(old.address)
+    hand = Hand(old, proxy.url, slots=1, alone=False)
+    until(hand.is_listening)
+    assert new.register(hand.worker, ("default",), {"slots": 1})
+    proxy.lead_to(new.address)
+    old.command("REPLICAOF", "127.0.0.1", "1")  # a failover: it lives on, and takes no writes
+    new.enqueue([hand.draft("a")])
+    try:
+        until(lambda: new.get("a").state == "completed")
+    finally:
+        hand.stop()
+    for part in (proxy, old, new):
+        part.close()
+
+
 # More than there is room for.
 
 

@@ -87,7 +87,7 @@ class Child:
         self.hungry = True  # the lists may hold more: claim by script before listening
         self.idle = False
         self.stop_at: float | None = None
-        self.terminated = False
+        self.terminated = self.refused = False
         self.asleep = False
         self.reconcile_at = time.monotonic() + RECONCILE
         self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
@@ -314,6 +314,9 @@ class Child:
         if turn.refusal:
             self.retry_at = time.monotonic() + POLL
             self.hungry = True
+            if self.board.claim_age() > RECONCILE:
+                # By now the address may lead to another server, as after a failover.
+                raise StoreUnavailable(turn.refusal)
         elif self.trouble_count:
             log.info(logs.REDIS_BACK, worker=self.post.worker)
             self.trouble_count = 0
@@ -321,14 +324,16 @@ class Child:
     def _heard(self, turn: Turn) -> None:
         """Redis did what it was asked; a begun job there was no slot for is asked for again."""
         self.owed = [i for i in self.owed if i not in self.runs]
-        if turn.refusal is None:
+        self.refused = turn.refusal is not None
+        if not self.refused:
             self.board.hear()
 
     def _strangers(self) -> list[str]:
         """Ids that lie in this child's list without its knowing: claimed, their reply lost."""
         self.reconcile_at = time.monotonic() + RECONCILE
         ids = self.port.running()
-        self.board.hear()
+        if not self.refused:  # a server that only lets itself be read is of no use
+            self.board.hear()
         return [i for i in ids if i not in self.runs]
 
     def _consider_leaving(self) -> None:

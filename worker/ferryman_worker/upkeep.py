@@ -143,6 +143,8 @@ class Upkeep:
             except StoreUnavailable as error:
                 self.watch.lost_sight()
                 self.leads.clear()
+                # The next beat connects anew: the address may lead to another server by now.
+                self.beats.close()
                 log.warning(logs.REDIS_LOST, worker=self.supervisor, error=str(error))
             time.sleep(max(0.05, TICK - (time.monotonic() - started)))
 
@@ -195,6 +197,7 @@ class Upkeep:
             try:
                 return self._recover(gone)
             except StoreUnavailable:
+                self.store.close()
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, 2.0)
 
@@ -276,6 +279,7 @@ class Upkeep:
                 next_in = self._promote()
                 self.store.await_wake(min(max(next_in, 0.001), WAKE))
             except StoreUnavailable:
+                self.store.close()
                 time.sleep(random.uniform(0.1, 1.0))
 
     def _promote(self) -> float:

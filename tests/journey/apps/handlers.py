@@ -8,6 +8,7 @@ import ctypes
 import os
 import re
 import resource
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -110,6 +111,14 @@ def leak(mib: int) -> int:
     """Keeps so much more memory each time; gives the process it ran in."""
     _kept.append(os.urandom(1 << 20) * mib)
     return os.getpid()
+
+
+@ferry.job("gorge")
+def gorge(mib: int) -> None:
+    """Takes so much memory, and dies as by the hand of a kernel that has none left."""
+    taken = os.urandom(1 << 20) * mib
+    os.kill(os.getpid(), signal.SIGKILL)
+    del taken
 
 
 @ferry.job("exhaust")
