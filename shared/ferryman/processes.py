@@ -60,7 +60,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a `spawn`ed child and everything it left in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    # Before the wait: until then nobody else can have its number, nor a session of that number.
+    # The number belongs to no other session while anything of this one lives.
     for pid in _session(process.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
