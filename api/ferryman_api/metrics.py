@@ -129,3 +129,13 @@ def _gauges(stats: Stats) -> Iterator[Metric]:
     yield jobs
     yield paused
     yield GaugeMetricFamily("ferryman_workers", "Worker processes on the roll", stats.workers)
+    yield GaugeMetricFamily(
+        "ferryman_worker_claim_age_seconds",
+        "Time since a worker heard Redis last: the longest of all; 10 and less is well",
+        stats.claim_age,
+    )
+    yield CounterMetricFamily(
+        "ferryman_data_replaced",
+        "Workers that found other data behind the address they work on",
+        stats.events.get("replaced_total", 0),
+    )

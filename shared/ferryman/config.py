@@ -149,6 +149,18 @@ class Settings:
     drain: float = _setting(
         "FERRYMAN_DRAIN", 8.0, _number(0, 3600, "seconds"), "for running jobs to end at a stop"
     )
+    max_child_jobs: int = _setting(
+        "FERRYMAN_MAX_CHILD_JOBS",
+        0,
+        _whole(0, 1_000_000_000),
+        "jobs after which a child process is replaced; 0: never",
+    )
+    max_child_memory: int = _setting(
+        "FERRYMAN_MAX_CHILD_MEMORY",
+        0,
+        _whole(0, 1_000_000),
+        "MiB in use at which a child process is replaced; 0: never",
+    )
     retention: float = _setting(
         "FERRYMAN_RETENTION",
         604_800.0,

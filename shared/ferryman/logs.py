@@ -9,13 +9,10 @@ event brings. Payloads and results are never logged.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +20,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from ferryman.config import Settings
+from ferryman.outlet import Outlet
 
 # A job, once per run when it ends; its start at debug.
 JOB_STARTED = "job.started"
@@ -42,12 +40,15 @@ WORKER_RECOVERED = "worker.recovered"
 CHILD_STARTED = "child.started"
 CHILD_DIED = "child.died"
 CHILD_KILLED = "child.killed"
+CHILD_LEAVING = "child.leaving"  # it makes room for a new one: its jobs or its memory are many
+UPKEEP_KILLED = "upkeep.killed"
 LEASE_LOST = "lease.lost"
 APP_BROKEN = "app.broken"  # the application named by FERRYMAN_APP does not load
 
 # Redis, as a worker sees it.
 REDIS_LOST = "redis.lost"
 REDIS_BACK = "redis.back"
+DATA_REPLACED = "data.replaced"  # FLUSHALL, or another server behind the same address
 
 # The API.
 API_STARTED = "api.started"
@@ -57,6 +58,9 @@ GUNICORN = "gunicorn"  # what the server under the API has to say
 
 # `ferryman up`.
 PART_ENDED = "part.ended"
+
+# The log itself: lines nobody took in time are dropped, and counted here.
+LOG_DROPPED = "log.dropped"
 
 # Something that should not be possible, with its traceback.
 BUG = "bug"
@@ -69,13 +73,24 @@ def configure(settings: Settings) -> None:
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stdout is not None and sys.stdout.isatty()
     )
+    as_lines: list[Processor] = [structlog.processors.format_exc_info, as_json]
+    processors = _console() if console else as_lines
+    outlet = Outlet(lambda number: _dropped(processors, number))
     structlog.configure(
-        processors=_console() if console else [structlog.processors.format_exc_info, as_json],
+        processors=processors,
         # Levels under the one set cost a call that returns at once.
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
-        logger_factory=_Stdout,
+        logger_factory=lambda *_: outlet,
         cache_logger_on_first_use=True,
     )
+
+
+def _dropped(processors: Sequence[Processor], number: int) -> str:
+    """The line that says how many lines nobody took."""
+    said: Any = {"event": LOG_DROPPED, "lines": number}
+    for processor in processors:
+        said = processor(None, "warning", said)
+    return str(said)
 
 
 def as_json(logger: Any, level: str, fields: EventDict) -> str:
@@ -107,45 +122,3 @@ def _defuse(logger: Any, level: str, fields: EventDict) -> EventDict:
         if isinstance(value, str) and _CONTROL.search(value):
             fields[name] = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], value)
     return fields
-
-
-class _Stdout:
-    """Writes each line with one system call: no lock to inherit over a fork, no torn lines.
-
-    When the reader has gone or the disk is full the log is lost, and the program goes on.
-    """
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def msg(self, line: str) -> None:
-        data = line.encode("utf-8", "backslashreplace") + b"\n"
-        held: list[bytes] | None = getattr(_held, "lines", None)
-        if held is None:
-            _write(data)
-        else:
-            held.append(data)
-
-    debug = info = warning = error = critical = fatal = exception = msg
-
-
-_held = threading.local()
-
-
-@contextlib.contextmanager
-def together() -> Iterator[None]:
-    """The lines this thread logs meanwhile are written at the end, with one system call."""
-    lines: list[bytes] = []
-    _held.lines = lines
-    try:
-        yield
-    finally:
-        _held.lines = None
-        if lines:
-            _write(b"".join(lines))
-
-
-def _write(data: bytes) -> None:
-    with contextlib.suppress(OSError):
-        while data:
-            data = data[os.write(1, data) :]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -59,7 +60,21 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a `spawn`ed child and everything it left in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    # The number belongs to no other session while anything of this one lives.
+    for pid in _session(process.pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of a session, in whatever group: a worker's children have groups of their own."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            session = int(entry.read_text().rpartition(")")[2].split()[3])
+            found += [int(entry.parent.name)] * (session == leader)
+    return found
 
 
 def describe_exit(code: int) -> str:

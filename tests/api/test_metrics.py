@@ -46,6 +46,8 @@ def test_every_name_is_there_and_zero_before_anything_ran(client):
     for name in ("recovered", "fenced", "released", "snoozed", "revived", "deleted"):
         assert found[f"ferryman_jobs_{name}_total"] == 0
     assert found["ferryman_workers"] == 0
+    assert found["ferryman_worker_claim_age_seconds"] == 0
+    assert found["ferryman_data_replaced_total"] == 0
     assert found["ferryman_redis_up"] == 1
     assert 0 < found["ferryman_scrape_duration_seconds"] < 5
     assert [name for name in found if name.startswith("ferryman_build_info{version=")]
@@ -79,6 +81,13 @@ def test_the_life_of_jobs_in_numbers(client, post, hand):
     assert {state: found[f"queue_size{{state={state}}}"] for state in size} == size
     assert found["ferryman_queue_jobs{queue=other,state=scheduled}"] == 1
     assert found["ferryman_workers"] == 1
+
+
+def test_the_worker_that_heard_redis_longest_ago_is_shown(client, store):
+    for name in ("deaf", "well"):
+        store.register(name, ["default"], {"host": "h"})
+    store.beat("sup", {"deaf": 0, "well": 0}, (), {"deaf": 31.5, "well": 0.5})
+    assert samples(client)["ferryman_worker_claim_age_seconds"] == 31.5
 
 
 def test_durations_fall_into_their_buckets(client, post, hand):

@@ -59,11 +59,21 @@ def run(*args: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedPr
 
 
 class Program:
-    """A `ferryman` command that keeps running, in a process group of its own, and its log."""
+    """A `ferryman` command that keeps running, in a session of its own, and its log."""
 
-    def __init__(self, command: str, *args: str, env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        command: str,
+        *args: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        constants: Mapping[str, float] | None = None,
+    ) -> None:
+        main = (
+            [str(APPS / "hurried.py"), json.dumps(constants)] if constants else ["-m", "ferryman"]
+        )
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ferryman", command, *args],
+            [sys.executable, *main, command, *args],
             env=env,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
@@ -119,9 +129,10 @@ class Program:
         self.process.send_signal(number)
 
     def signal_all(self, number: signal.Signals) -> None:
-        """Send a signal to the program and everything it started in its group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        """Send a signal to the program and everything it started, itself first."""
+        for pid in sorted(self.group(), key=lambda pid: pid != self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def ended(self, within: float = PATIENCE) -> int:
         """Its exit code, once it has ended and said its last."""
@@ -135,8 +146,9 @@ class Program:
         return self.ended()
 
     def group(self) -> list[int]:
-        """The living processes of its group, orphans among them."""
-        return [pid for pid, state, group, _ in _processes() if group == self.pid and state != "Z"]
+        """The living processes of its session, orphans among them."""
+        return [pid for pid, state, session, _ in _processes()
+                if session == self.pid and state != "Z"]  # fmt: skip
 
     def family(self) -> list[int]:
         """The living processes that descend from it, in whatever group, and itself."""
@@ -147,7 +159,7 @@ class Program:
         return [pid for pid in found if pid in parents]
 
     def cpu_seconds(self) -> float:
-        """CPU time its group has used so far."""
+        """CPU time its session has used so far."""
         ticks = 0
         for pid in self.group():
             fields = _stat(pid)
@@ -155,8 +167,9 @@ class Program:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def destroy(self) -> None:
-        """End the whole group at once."""
-        self.signal_all(signal.SIGKILL)
+        """End the whole session at once."""
+        while self.group():
+            self.signal_all(signal.SIGKILL)
         self.process.wait()
         self._reader.join(PATIENCE)
 
@@ -174,7 +187,7 @@ class Worker(Program):
 
     @property
     def upkeep_pid(self) -> int:
-        """The living process of the group that is neither the supervisor nor a child."""
+        """The living process of the session that is neither the supervisor nor a child."""
         known = {self.pid, *(pid_of(name) for name in self.children)}
         [pid] = [p for p in self.group() if p not in known]
         return pid
@@ -195,10 +208,10 @@ def _stat(pid: int | str) -> list[str]:
 
 
 def _processes() -> list[tuple[int, str, int, int]]:
-    """(pid, state, process group, parent) of everything that runs here."""
+    """(pid, state, session, parent) of everything that runs here."""
     pids = [p.name for p in Path("/proc").iterdir() if p.name.isdigit()]
     stats = [(int(pid), _stat(pid)) for pid in pids]
-    return [(pid, stat[0], int(stat[2]), int(stat[1])) for pid, stat in stats]
+    return [(pid, stat[0], int(stat[3]), int(stat[1])) for pid, stat in stats]
 
 
 def is_alive(pid: int) -> bool:

@@ -64,9 +64,10 @@ class Site:
         """The environment of a program on this site; settings by their variables."""
         return environ(self.folder, **{"REDIS_URL": self.server.url, **settings})
 
-    def worker(self, **settings: object) -> Worker:
-        """A worker that has told Redis it is there."""
-        worker = Worker("worker", env=self.environ(**settings), cwd=self.folder)
+    def worker(self, constants: dict[str, float] | None = None, **settings: object) -> Worker:
+        """A worker that has told Redis it is there; `constants` as `hurried` takes them."""
+        env = self.environ(**settings)
+        worker = Worker("worker", env=env, cwd=self.folder, constants=constants)
         self.programs.append(worker)
         worker.await_ready(int(str(settings.get("FERRYMAN_PROCESSES", 1))))
         return worker

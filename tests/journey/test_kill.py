@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from tests.journey.programs import pid_of, until
+from tests.journey.programs import is_alive, pid_of, until
 from tests.journey.sites import Site
 
 
@@ -28,7 +28,10 @@ def test_jobs_of_a_killed_child_run_again_within_a_second(site: Site) -> None:
         for job in jobs:
             done = job.wait(20)
             assert (done.state, done.crashes, done.failures) == ("completed", 1, 0)
-            assert done.errors[0]["error"] == "its process died: killed by SIGKILL"
+            assert re.fullmatch(
+                r"its process died: killed by SIGKILL; it had used \d+ MiB",
+                done.errors[0]["error"],
+            )
         return float(taken)
 
     site.keeps(1.0, act)
@@ -79,7 +82,9 @@ def test_poison_among_innocents_is_buried_at_three_crashes_and_they_complete(sit
         dead = job.wait(30)
         assert (dead.state, dead.crashes, dead.attempt, dead.failures) == ("failed", 3, 3, 0)
         assert [e["attempt"] for e in dead.errors] == [1, 2, 3]
-        assert dead.errors[-1]["error"] == f"its process died: {causes[dead.type]}"
+        _first, second, third = (e["failed_at"] for e in dead.errors)
+        assert third - second >= 5, "again at once, and then only after five seconds"
+        assert dead.errors[-1]["error"].startswith(f"its process died: {causes[dead.type]}; it had")
     assert {job.id for job in site.store.dead(0, 10)} == {job.id for job in poison}
     assert site.stats().events["dlq_total"] == 2
 
@@ -95,6 +100,15 @@ def test_a_job_that_crashed_once_takes_no_innocent_with_it_again(site: Site) -> 
     for job in innocents:
         done = job.wait(20)
         assert (done.state, done.attempt, done.crashes) == ("completed", 1, 0)
+
+
+def test_the_error_of_a_crash_names_the_signal_and_the_memory_used(site: Site) -> None:
+    site.worker()
+    job = site.enqueue("gorge", {"mib": 300})
+    until(lambda: job.job().crashes)
+    [told] = re.findall(r"^its process died: (.*); it had used (\d+) MiB$", job.job().error or "")
+    assert told[0] == "killed by SIGKILL"
+    assert 300 <= int(told[1]) < 1000
 
 
 def test_a_killed_upkeep_is_replaced_and_recovers_what_crashes_next(site: Site) -> None:
@@ -129,14 +143,13 @@ def test_what_redis_gives_to_a_worker_that_is_dead_is_found_and_runs_uncharged(s
     assert site.raw.lrange(source, 0, -1) == [stray.id]
 
 
-def test_a_process_a_handler_left_behind_holds_nobody_up(site: Site, tmp_path: Path) -> None:
+def test_a_process_a_handler_left_behind_dies_with_its_child(site: Site, tmp_path: Path) -> None:
     worker = site.worker(FERRYMAN_GRACE=0.5)
     left = tmp_path / "left"
     littering = site.enqueue("litter", {"path": str(left)}, timeout=0.5, max_attempts=1)
     dead = littering.wait(20)
     assert "did not stop: killed" in (dead.error or "")
-    # It holds the dead child's connections too: what Redis gives them would wait for the sweep.
-    time.sleep(2.1)  # as long as a BLMOVE waits
-    assert site.enqueue("uppercase", {"input": "x"}).wait(5).state == "completed"
+    # It would hold the dead child's connections: what Redis gives those would wait for the sweep.
+    until(lambda: not is_alive(int(left.read_text())))
+    assert site.enqueue("uppercase", {"input": "x"}).wait(20).state == "completed"
     assert len(worker.events("child.started", alone=False)) == 2
-    os.kill(int(left.read_text()), signal.SIGKILL)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 import redis
-from tests.journey.programs import until
+from tests.journey.programs import Worker, until
 from tests.journey.sites import Site
 
 from ferryman.errors import StoreUnavailable
@@ -129,6 +129,41 @@ def completed(site: Site) -> int:
     with suppress(StoreUnavailable):
         return int(site.count("completed"))
     return 0
+
+
+def flush(site: Site) -> None:
+    site.raw.flushall()
+
+
+def empty_server(site: Site) -> None:
+    site.server.stop()
+    site.server.start()
+
+
+@pytest.mark.parametrize("harm", [flush, empty_server])
+def test_other_data_behind_the_address_are_noticed_and_worked_on(
+    site: Site, harm: Callable[[Site], None]
+) -> None:
+    workers = [site.worker() for _ in range(2)]
+    was = site.raw.hget("ferryman:{0}:meta", "instance")
+    site.enqueue("uppercase", {"input": "x"}).wait(20)
+    for worker in workers:
+        until(lambda: beats(site, worker) > 1)  # noqa: B023  (they have heard its name)
+    harm(site)
+    for worker in workers:
+        noticed = worker.await_event("data.replaced")
+        assert (noticed["was"], noticed["level"]) == (was, "error")
+        worker.await_event("child.started", number=2)
+    now = site.raw.hget("ferryman:{0}:meta", "instance")
+    assert now not in (None, was)
+    assert site.enqueue("uppercase", {"input": "x"}).wait(20).state == "completed"
+    assert site.event("replaced_total") == 2
+    assert not any(worker.events("data.replaced")[1:] for worker in workers)
+
+
+def beats(site: Site, worker: Worker) -> int:
+    """How often the first child of a worker was kept alive."""
+    return int(site.raw.hget(f"ferryman:{{0}}:worker:{worker.children[0]}", "beat") or 0)
 
 
 def test_a_worker_that_redis_has_forgotten_registers_anew(site: Site) -> None:

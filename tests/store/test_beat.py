@@ -15,7 +15,44 @@ def test_a_beat_renews_leases_and_notes_what_is_busy(world):
         "worker:w": {"beat": 2, "busy": 3},
         "upkeep": ("sup", 3),
     }
-    assert answer == (True, [], [], {}, 0)
+    instance = world.store.command("HGET", world.store.keys("meta"), "instance").decode()
+    assert answer == (True, [], [], {}, 0, instance)
+
+
+def test_a_beat_notes_how_long_ago_each_worker_heard_redis(world):
+    world.worker("w")
+    world.worker("new")
+    world.store.beat("sup", {"w": 0, "new": 0}, (), {"w": 7.5})
+    assert world.store.stats().claim_age == 7.5
+    world.store.beat("sup", {"w": 0, "new": 0}, (), {"w": 0.5, "new": 1.25})
+    assert world.store.stats().claim_age == 1.25
+    world.recover("new")
+    assert world.store.stats().claim_age == 0.5
+
+
+def test_other_data_behind_the_address_are_told_and_counted_once(world):
+    assert beat(world).instance == ""
+    world.worker("w")
+    known = beat(world).instance
+    assert known
+    for name in ("meta", "workers", "worker:w"):
+        world.store.command("DEL", world.store.keys(name))
+    assert world.store.beat("sup", {"w": 0}, (), {}, known).instance == ""  # nobody is there yet
+    world.worker("anew")
+    now = world.store.beat("sup", {"anew": 0}, (), {}, known).instance
+    assert now not in ("", known)
+    assert world.stat("replaced_total") == 1
+    assert world.store.beat("sup", {"anew": 0}, (), {}, now).instance == now
+    assert world.stat("replaced_total") == 1
+
+
+def test_data_that_lost_only_their_name_get_it_back(world):
+    world.worker("w")
+    known = beat(world).instance
+    world.store.command("DEL", world.store.keys("meta"))
+    assert world.store.beat("sup", {"w": 0}, (), {}, known).instance == known
+    assert beat(world).instance == known
+    assert world.stat("replaced_total") == 0
 
 
 def test_a_worker_that_is_not_on_the_roll_has_lost_its_lease(world):

@@ -2,8 +2,13 @@
 
 import ast
 import json
+import os
+import select
+import socket
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,6 +123,86 @@ def test_a_full_disk_does_not_stop_the_program():
         pytest.skip("no /dev/full")
     with full.open("wb") as out:
         assert run("log.info('x')", stdout=out).returncode == 0
+
+
+# A reader that takes nothing.
+
+FLOOD = """
+for n in range(2000):
+    log.info("x", n=n, text="y" * 500)
+print("done", file=sys.stderr, flush=True)
+sys.stdin.read()
+log.info("after")
+"""
+
+
+def ends(kind):
+    """(reading end, writing end) of a pipe, or of a pair of sockets."""
+    if kind == "pipe":
+        reader, writer = os.pipe()
+        return os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+    one, two = socket.socketpair()
+    return one.makefile("rb"), two
+
+
+def flooding(out, before=""):
+    command = [sys.executable, "-c", before + SCRIPT + FLOOD, "json", "info"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=out, stdin=pipe, stderr=pipe)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_reader_that_takes_nothing_stops_nobody_and_learns_what_it_missed(kind):
+    reader, writer = ends(kind)
+    with reader, writer, flooding(writer) as program:
+        assert program.stderr.readline() == b"done\n"  # it ended its work, though nobody read
+        taken = threading.Thread(target=lambda: got.extend(reader))
+        got = []
+        taken.start()
+        # Half the flood would not fit: what is there is taken before the last line is written.
+        until(lambda: got and not select.select([reader], [], [], 0)[0])
+        program.stdin.close()
+        assert program.wait(30) == 0
+        writer.close()
+        taken.join(30)
+    seen = [json.loads(line) for line in b"".join(got).splitlines() if line]
+    assert seen[-1]["event"] == "after"
+    dropped = [line for line in seen if line["event"] == "log.dropped"]
+    assert dropped
+    assert dropped[0]["level"] == "warning"
+    kept = [line["n"] for line in seen if line["event"] == "x"]
+    assert len(kept) + sum(line["lines"] for line in dropped) == 2000
+    assert kept == sorted(set(kept))
+
+
+def until(condition, within=30):
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_slow_reader_loses_nothing(kind):
+    reader, writer = ends(kind)
+    patient = "from ferryman import outlet; outlet.PATIENCE = 30.0"  # this machine may be slower
+    with reader, writer, flooding(writer, patient) as program:
+        writer.close()
+        program.stdin.close()
+        text = b""
+        while data := reader.read1(8192):
+            time.sleep(0.001)
+            text += data
+    seen = [json.loads(line) for line in text.splitlines()]
+    assert [line["n"] for line in seen if line["event"] == "x"] == list(range(2000))
+
+
+def test_stdout_stays_as_whoever_started_us_has_it():
+    reader, writer = ends("pipe")
+    with reader, writer:
+        run("log.info('x')", stdout=writer)
+        assert reader.readline()
+        assert os.get_blocking(writer.fileno())
 
 
 def test_event_names_are_lower_case_words_each_used_once():

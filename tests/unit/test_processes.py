@@ -87,6 +87,21 @@ def test_what_a_child_left_behind_is_killed_with_its_group() -> None:
         assert output.read() == b""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions are read from /proc")
+def test_what_it_left_behind_in_another_group_of_its_session_is_killed_too() -> None:
+    script = (
+        "import os, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setpgid(0, 0); print('started', flush=True); time.sleep(60)"
+    )
+    child = spawn([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout as output:
+        assert output.readline() == b"started\n"
+        kill_group(child)
+        assert output.read() == b""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     script = (

@@ -1,4 +1,4 @@
-"""A proxy that loses replies."""
+"""A proxy that loses replies, and whole connections without a word."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Proxy:
 
     `lose(word)`: the next request that holds this word reaches Redis (`asked` is set), its reply is
     lost, and the connection with it (`lost`). That is how a claim happens that nobody knows of.
+    `swallow(word)`: connections that ever asked with this word stay open and carry nothing more.
     """
 
     def __init__(self, url: str) -> None:
@@ -23,12 +24,24 @@ class Proxy:
         self.url = f"redis://127.0.0.1:{self._listening.getsockname()[1]}{parts.path}"
         self.asked, self.lost = threading.Event(), threading.Event()
         self._word: bytes | None = None
+        self._asked: dict[socket.socket, bytes] = {}
+        self._holes: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose(self, word: str) -> None:
         self.asked.clear()
         self.lost.clear()
         self._word = word.encode()
+
+    def swallow(self, word: str) -> int:
+        """How many connections carry nothing from now on."""
+        holes = [c for c, asked in list(self._asked.items()) if word.encode() in asked]
+        self._holes.update(holes)
+        return len(holes)
+
+    def lead_to(self, url: str) -> None:
+        """Connections made from now on reach another server; those there are stay."""
+        self._target = (self._target[0], urlsplit(url).port or 6379)
 
     def close(self) -> None:
         self._listening.close()
@@ -41,14 +54,17 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         losing = False
-        with client, socket.create_connection(self._target) as server, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
             while True:
                 ready, _, _ = select.select([client, server], [], [])
                 for source in ready:
                     data = source.recv(65_536)
                     if not data:
                         return
+                    if client in self._holes:
+                        continue
                     if source is client:
+                        self._asked[client] = self._asked.get(client, b"") + data
                         server.sendall(data)
                         if self._is_next(data):
                             losing = True

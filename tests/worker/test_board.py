@@ -65,11 +65,32 @@ def test_a_tick_ends_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert board.silence() == 0
 
 
+def test_what_redis_says_ends_the_age_of_the_last_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    board = Board(1)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 40)
+    board.tick()
+    assert board.claim_age() >= 39
+    board.hear()
+    assert board.claim_age() == 0
+
+
+def test_runs_are_counted_as_they_begin() -> None:
+    board = Board(2)
+    for n in range(3):
+        board.begin(n % 2, "a", n, future())
+    assert board.begun == 3
+
+
 def test_what_a_child_writes_is_read_by_its_parent_even_after_its_death() -> None:
     board = Board(2)
     pid = os.fork()
     if not pid:
         board.begin(1, "a", 3, past())
+        time.sleep(0.01)
+        board.hear()
         os._exit(9)
+    started = time.monotonic()
     os.waitpid(pid, 0)
     assert board.overran() == [("a", 3)]
+    assert board.claim_age() <= time.monotonic() - started

@@ -223,6 +223,119 @@ def test_many_lost_replies_lose_nothing_and_run_nothing_twice(start: Start, prox
     assert hand.running() == []
 
 
+@pytest.mark.usefixtures("often")
+def test_a_begun_job_whose_reply_was_lost_runs_when_a_full_child_has_a_slot(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.enqueue("b", "hold")
+    # A claim for this child that it does not know of; it is begun, as by a reply that was lost.
+    port = Port(hand.store.settings, hand.store.keys, hand.worker, hand.child.port.lists)
+    [job] = port.turn([], 1).jobs
+    assert (job.id, job.attempt) == ("b", 1)
+    until(lambda: hand.child.owed == ["b"])
+    assert hand.store.get("b").state == "running"
+    hand.gate.set()
+    assert hand.completed("b").attempt == 1
+    assert hand.started == ["a", "b"]
+    assert (hand.count("released_total"), hand.count("fenced_total")) == (0, 0)
+    port.reset()
+
+
+def test_a_full_child_asks_for_what_it_owes_as_soon_as_it_can(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.child.owed = ["b"]  # it saw it when it last compared
+    hand.enqueue("b", queue="elsewhere")
+    hand.steal("elsewhere")
+    hand.gate.set()
+    assert hand.completed("b").attempt == 1
+
+
+# Connections that die without a word.
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_listener_whose_connection_died_without_a_word_is_given_up(
+    start: Start, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "BLOCK_TIMEOUT", 1.0)
+    hand = start(proxy.url)
+    until(hand.is_listening)
+    assert proxy.swallow("BLMOVE") == len(LEVELS)
+    # The server serves a wait that is still open; what it sends arrives nowhere.
+    hand.enqueue("a")
+    assert hand.completed("a").attempt == 1
+    hand.enqueue("b")
+    assert hand.completed("b").attempt == 1
+    assert hand.running() == []
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_an_answer_that_came_while_the_child_slept_is_taken_not_given_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "BLOCK_TIMEOUT", 0.5)
+    hand = start()
+    until(hand.is_listening)
+    timeout = hand.child._timeout
+    asleep = threading.Event()
+
+    def oversleep() -> float:
+        hand.child._timeout = timeout  # type: ignore[method-assign]
+        asleep.set()
+        time.sleep(1.0)
+        return 1.0
+
+    hand.child._timeout = oversleep  # type: ignore[method-assign]
+    hand.child._nudge()
+    assert asleep.wait(PATIENCE)
+    hand.enqueue("a")
+    hand.completed("a")
+    assert hand.child.trouble_count == 0
+    assert hand.child.board.claim_age() < PATIENCE
+
+
+def test_every_answer_of_redis_is_noted_and_a_refusal_is_none(
+    start_server: Any, settings: Settings
+) -> None:
+    server = start_server()
+    store = Store(replace(settings, redis_url=server.url))
+    hand = Hand(store, server.url, slots=1, alone=False)
+    until(hand.is_listening)
+    age = hand.child.board.claim_age
+    until(lambda: age() < 0.2)  # a listener's wait ended
+    store.command("REPLICAOF", "127.0.0.1", "1")  # reads are answered, claims are refused
+    until(lambda: rejected(store, "blmove"))
+    until(lambda: age() > 0.5)  # meanwhile it claimed by script, twice and in vain
+    store.command("REPLICAOF", "NO", "ONE")
+    until(lambda: age() < 0.2)
+    hand.gate.set()
+    hand.stop()
+    store.close()
+
+
+def test_a_server_that_refuses_for_long_is_left_for_the_one_that_is_there_now(
+    start_server: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "RECONCILE", 1.0)
+    old, new = (Store(replace(settings, redis_url=start_server().url)) for _ in range(2))
+    proxy = Proxy(old.address)
+    hand = Hand(old, proxy.url, slots=1, alone=False)
+    until(hand.is_listening)
+    assert new.register(hand.worker, ("default",), {"slots": 1})
+    proxy.lead_to(new.address)
+    old.command("REPLICAOF", "127.0.0.1", "1")  # a failover: it lives on, and takes no writes
+    new.enqueue([hand.draft("a")])
+    try:
+        until(lambda: new.get("a").state == "completed")
+    finally:
+        hand.stop()
+    for part in (proxy, old, new):
+        part.close()
+
+
 # More than there is room for.
 
 

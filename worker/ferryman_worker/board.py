@@ -10,32 +10,48 @@ import mmap
 import struct
 import time
 
-_HEAD = struct.Struct("d")
+_TICK = struct.Struct("d")
+_HEARD = struct.Struct("d")
+_ROWS = _TICK.size + _HEARD.size
 _DEADLINE = struct.Struct("d")
 _JOB = struct.Struct("IH128s")
 _ROW = _DEADLINE.size + 144
 
 
 class Board:
-    """Per slot: the job, its attempt and when it must be over at the latest; and a tick."""
+    """Per slot: the job, its attempt and when it must be over at the latest; a tick; and when
+    Redis last answered the child."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._map = mmap.mmap(-1, _HEAD.size + _ROW * slots)
+        self.begun = 0
+        """Runs begun so far; for the child itself."""
+        self._map = mmap.mmap(-1, _ROWS + _ROW * slots)
         self.tick()
+        self.hear()
 
     def tick(self) -> None:
         """The child's loop is alive."""
-        _HEAD.pack_into(self._map, 0, time.monotonic())
+        _TICK.pack_into(self._map, 0, time.monotonic())
 
     def silence(self) -> float:
         """Seconds since the last tick."""
-        (last,) = _HEAD.unpack_from(self._map, 0)
+        (last,) = _TICK.unpack_from(self._map, 0)
+        return time.monotonic() - float(last)
+
+    def hear(self) -> None:
+        """Redis answered a claim, or said what this child holds."""
+        _HEARD.pack_into(self._map, _TICK.size, time.monotonic())
+
+    def claim_age(self) -> float:
+        """Seconds since it last did; a healthy child hears it every ten at least."""
+        (last,) = _HEARD.unpack_from(self._map, _TICK.size)
         return time.monotonic() - float(last)
 
     def begin(self, slot: int, job_id: str, attempt: int, deadline: float) -> None:
         """A run starts; past `deadline` the child is killed."""
-        at = _HEAD.size + slot * _ROW
+        self.begun += 1
+        at = _ROWS + slot * _ROW
         raw = job_id.encode()
         _JOB.pack_into(self._map, at + _DEADLINE.size, attempt, len(raw), raw)
         # Last, and in one aligned write: a row counts only while it has a deadline.
@@ -43,7 +59,7 @@ class Board:
 
     def end(self, slot: int) -> None:
         """The run is over."""
-        _DEADLINE.pack_into(self._map, _HEAD.size + slot * _ROW, 0.0)
+        _DEADLINE.pack_into(self._map, _ROWS + slot * _ROW, 0.0)
 
     def busy(self) -> int:
         """Slots with a run."""
@@ -55,10 +71,10 @@ class Board:
         return [self._job(s) for s in range(self.slots) if 0 < self._deadline(s) < now]
 
     def _deadline(self, slot: int) -> float:
-        (deadline,) = _DEADLINE.unpack_from(self._map, _HEAD.size + slot * _ROW)
+        (deadline,) = _DEADLINE.unpack_from(self._map, _ROWS + slot * _ROW)
         return float(deadline)
 
     def _job(self, slot: int) -> tuple[str, int]:
-        at = _HEAD.size + slot * _ROW + _DEADLINE.size
+        at = _ROWS + slot * _ROW + _DEADLINE.size
         attempt, length, raw = _JOB.unpack_from(self._map, at)
         return raw[:length].decode(), attempt

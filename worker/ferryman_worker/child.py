@@ -26,12 +26,15 @@ from ferryman.config import Settings
 from ferryman.context import Context
 from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
 from ferryman.errors import ConfigError, StoreUnavailable
+from ferryman.outlet import together
 from ferryman.registry import JobType, Options
 from ferryman.store import Claimed, Port, Turn
+from ferryman_worker import guard
 from ferryman_worker.board import Board
 from ferryman_worker.decide import Policy, decide, policy
 from ferryman_worker.link import Link
 from ferryman_worker.outcome import Failed
+from ferryman_worker.recycle import Recycle
 from ferryman_worker.run import Run
 from ferryman_worker.runner import RELIEF, Runner
 
@@ -88,11 +91,13 @@ class Child:
         self.hungry = True  # the lists may hold more: claim by script before listening
         self.idle = False
         self.stop_at: float | None = None
-        self.terminated = False
+        self.terminated = self.refused = False
         self.asleep = False
         self._policies: dict[tuple[object, ...], Policy] = {}
         self._is_debug = settings.log_level == "debug"
         self.reconcile_at = time.monotonic() + RECONCILE
+        self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
+        self.recycle, self.leaving = Recycle(settings), False
         self.retry_at = self.listen_at = 0.0
         self.trouble_count = 0
         self._ended = threading.Event()
@@ -104,13 +109,13 @@ class Child:
 
     def loop(self) -> None:
         """Work until told to stop and everything claimed is settled."""
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        guard.thread("watch", self._watch)
         self._take_over()
         self._ended.wait()
 
     def _take_over(self) -> None:
         """Serve the loop in a thread of its own, which a run that is not brief may keep."""
-        threading.Thread(target=self._turns, name="loop", daemon=True).start()
+        guard.thread("loop", self._turns)
 
     def _turns(self) -> None:
         """The loop, until this thread is relieved or everything is done.
@@ -120,10 +125,13 @@ class Child:
         """
         while not self._finished():
             self.board.tick()
+            self._consider_leaving()
             try:
                 self._hear()
                 self._listen()
-                self._ask(self._wait())
+                delivered = self._wait()
+                self.port.check()
+                self._ask(delivered)
             except StoreUnavailable as error:
                 self._trouble(error)
             if not self.runner.run_here():
@@ -138,10 +146,12 @@ class Child:
         now = time.monotonic()
         if now < self.retry_at:
             return
-        adopt = now >= self.reconcile_at
+        may_adopt = bool(self.owed and self._room())
+        adopt = may_adopt or now >= self.reconcile_at
         ids = [i for i in delivered if i not in self.runs]
         if adopt:
-            ids += [i for i in self._strangers() if i not in ids]
+            self.owed = self._strangers()
+            ids += [i for i in self.owed if i not in ids]
         self.hungry = self.hungry or bool(ids)
         free = self._room()
         lists = None if self.hungry else ()
@@ -157,6 +167,7 @@ class Child:
             return
         self._settled(turn)
         self._begin(turn)
+        self._heard(turn)
         # All that was asked for: there may be more.
         self.hungry = turn.more or 0 < self.asked_for <= len(turn.jobs)
         self._recovered_from_trouble(turn)
@@ -185,7 +196,7 @@ class Child:
     def _settled(self, turn: Turn) -> None:
         fenced, refused = {id(d) for d in turn.fenced}, {id(d) for d in turn.unsettled}
         kept = []
-        with logs.together():
+        with together():
             for run, decision in self.asked:
                 if id(decision) in refused:
                     kept.append((run, decision))
@@ -327,6 +338,7 @@ class Child:
                     self._trouble(error)
                 self.listen_at = time.monotonic() + 1.0
                 continue
+            self.board.hear()
             if job_id is not None:
                 ids.append(job_id)
         self.idle = self.post.alone and bool(ready) and not ids
@@ -364,14 +376,37 @@ class Child:
         if turn.refusal:
             self.retry_at = time.monotonic() + POLL
             self.hungry = True
+            if self.board.claim_age() > RECONCILE:
+                # By now the address may lead to another server, as after a failover.
+                raise StoreUnavailable(turn.refusal)
         elif self.trouble_count:
             log.info(logs.REDIS_BACK, worker=self.post.worker)
             self.trouble_count = 0
 
+    def _heard(self, turn: Turn) -> None:
+        """Redis did what it was asked; a begun job there was no slot for is asked for again."""
+        self.owed = [i for i in self.owed if i not in self.runs]
+        self.refused = turn.refusal is not None
+        if not self.refused:
+            self.board.hear()
+
     def _strangers(self) -> list[str]:
         """Ids that lie in this child's list without its knowing: claimed, their reply lost."""
         self.reconcile_at = time.monotonic() + RECONCILE
-        return [i for i in self.port.running() if i not in self.runs]
+        ids = self.port.running()
+        if not self.refused:  # a server that only lets itself be read is of no use
+            self.board.hear()
+        return [i for i in ids if i not in self.runs]
+
+    def _consider_leaving(self) -> None:
+        """Ask to be replaced, once; until the other one is there this one works on."""
+        if self.leaving or self.post.alone:
+            return
+        reason = self.recycle.due(self.board.begun)
+        if reason:
+            self.leaving = True
+            log.info(logs.CHILD_LEAVING, worker=self.post.worker, reason=reason)
+            self.link.send("leaving")
 
     # Stopping, cancelling, time limits.
 

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ferryman.job import backoff_fields
 from ferryman.keys import Keys
 from ferryman.registry import Options
 from ferryman.store import Port
+from ferryman_worker import guard
 from ferryman_worker.board import Board
 from ferryman_worker.child import LEASE_LOST, Child, Post
 from ferryman_worker.link import Link
@@ -37,8 +39,11 @@ _PR_SET_PDEATHSIG = 1
 log = structlog.get_logger()
 
 
-def fork(body: Callable[[], None]) -> int:
-    """Fork a process that runs `body` and never returns; its pid. Call it in one thread only."""
+def fork(body: Callable[[], None], own_group: bool = False) -> int:
+    """Fork a process that runs `body` and never returns; its pid. Call it in one thread only.
+
+    With `own_group` it leads a process group, so that what it forks can be killed with it.
+    """
     sys.stdout.flush()
     parent = os.getpid()
     # A signal that came between the fork and the child's own handlers would run the parent's.
@@ -46,10 +51,15 @@ def fork(body: Callable[[], None]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     pid = os.fork()
     if pid:
+        if own_group:
+            with suppress(OSError):  # it has done so itself, and may be gone again
+                os.setpgid(pid, pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
         return pid
     try:
         _die_with(parent)
+        if own_group:
+            _lead_group()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the supervisor
@@ -60,7 +70,14 @@ def fork(body: Callable[[], None]) -> int:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
-        os._exit(70)
+        os._exit(guard.FAULT)
+
+
+def _lead_group() -> None:
+    os.setpgid(0, 0)
+    # A terminal stops groups in the background that read from it or, if told so, write to it.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def _die_with(parent: int) -> None:
@@ -106,7 +123,7 @@ def serve_child(
     link.send("named", worker=post.worker)
     register(ferry, settings, post, board)
     link.send("ready", types=describe(ferry))
-    child.loop()
+    guard.run("loop", child.loop)
     sys.stdout.flush()
     os._exit(0)
 
@@ -122,12 +139,13 @@ def register(ferry: Ferryman, settings: Settings, post: Post, board: Board) -> N
         "slots": post.slots,
         "busy": 0,
     }
+    board.hear()  # from here on it is to
     while True:
         board.tick()
         try:
             if not ferry.store.register(post.worker, settings.queues, about):
                 os._exit(LEASE_LOST)
-            return
+            return board.hear()
         except StoreUnavailable:
             time.sleep(random.uniform(0.1, 1.0))
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from ferryman_worker import guard
 from ferryman_worker.outcome import Stopped
 from ferryman_worker.run import Run, await_, call
 
@@ -146,7 +147,7 @@ class Runner:
             if self._threads < self._slots:
                 self._threads += 1
                 name = f"slot-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                guard.thread(name, self._work)
 
     def _work(self) -> None:
         asleep = threading.Lock()
@@ -193,10 +194,14 @@ class Runner:
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+        guard.thread("event-loop", lambda: _turn_for_ever(loop))
         return loop
 
     def _create_tasks(self) -> None:
+        # The loop only reports what its callbacks raise; here it would be a run without an end.
+        guard.run("event-loop", self._create_free)
+
+    def _create_free(self) -> None:
         assert self._loop is not None
         while (run := self._take(self._coroutines)) is not None:
             task = self._loop.create_task(await_(run))
@@ -204,4 +209,9 @@ class Runner:
             task.add_done_callback(partial(self._task_over, run))
 
     def _task_over(self, run: Run, _: object) -> None:
-        self._over(run)
+        guard.run("event-loop", lambda: self._over(run))
+
+
+def _turn_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    raise RuntimeError("the event loop was stopped, which only a handler can have done")

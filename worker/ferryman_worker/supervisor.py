@@ -1,8 +1,8 @@
 """The supervisor: forks the children and the upkeep, and sees to it that they live and obey.
 
 One thread, no connection to Redis, no user code: it can fork at any time and never hangs. It sees
-a child die at once and kills one whose run outlasted its hard limit; what becomes of the jobs is
-upkeep's business. Next: `child`, `upkeep`.
+a child die at once and kills one whose run outlasted its hard limit, or that hangs or is deaf; what
+becomes of the jobs is upkeep's business. Next: `kept`, `child`, `upkeep`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import signal
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -27,35 +26,21 @@ from ferryman_worker import upkeep
 from ferryman_worker.board import Board
 from ferryman_worker.child import LEASE_LOST, Post
 from ferryman_worker.fork import BROKEN_APP, fork, serve_child
+from ferryman_worker.hearing import SILENT, Hearing
+from ferryman_worker.kept import ChildProcess, cause, kill_group
 from ferryman_worker.link import Link
+from ferryman_worker.recycle import MIB, peak
 
 LOOK = 0.25
 """Seconds between two looks at the boards."""
 
-SILENCE = 30.0
-"""Seconds without a tick after which a child with nothing to run counts as hung."""
+PATIENT = 1e9
+"""The drain, in seconds, of a child that may take its time: the limits of its runs hold."""
 
 CLEAN_UP = 1.5
 """Seconds for upkeep to give back the jobs of children killed at a stop; drain + this < 10 s."""
 
 log = structlog.get_logger()
-
-
-@dataclass(eq=False)
-class ChildProcess:
-    """A child as its parent knows it."""
-
-    pid: int
-    worker: str
-    board: Board
-    link: Link
-    slots: int
-    alone: bool
-    started: float = field(default_factory=time.monotonic)
-    ready: bool = False
-    how: str = "crashed"
-    overran: list[tuple[str, int]] = field(default_factory=list)
-    reason: str = ""
 
 
 class Supervisor:
@@ -66,8 +51,10 @@ class Supervisor:
         self.host = socket.gethostname()
         self.name = self._name(os.getpid())
         self.children: dict[int, ChildProcess] = {}
-        self.upkeep_pid = 0
+        self.upkeep_pid, self.upkeep_started = 0, 0.0
         self.upkeep: Link | None = None
+        self.hearing = Hearing()
+        self.instance = ""
         self.selector = selectors.DefaultSelector()
         self.stop_at: float | None = None
         self.stop_signals: deque[tuple[int, float]] = deque()
@@ -96,8 +83,10 @@ class Supervisor:
     def _look(self) -> None:
         for key, _ in self.selector.select(LOOK):
             key.data()
+        self.hearing.look()
         self._heed_signals()
         self._reap()
+        self._judge_upkeep()
         self._send_roster()
         for child in list(self.children.values()):
             self._judge(child)
@@ -118,7 +107,7 @@ class Supervisor:
             post = Post(self._name(os.getpid()), lists, slots, alone)
             serve_child(self.settings, post, board, theirs, close)
 
-        pid = fork(body)
+        pid = fork(body, own_group=True)
         theirs.close()
         # The child learns its name from its pid and tells it when it is ready.
         child = ChildProcess(pid, "", board, ours, slots, alone)
@@ -136,34 +125,48 @@ class Supervisor:
                 self.roster_at = 0.0
                 log.info(logs.CHILD_STARTED, worker=child.worker, slots=child.slots,
                          alone=child.alone)  # fmt: skip
+                if not child.alone:
+                    self._dismiss(child)
+            elif message["kind"] == "leaving":
+                child.leaving = True
         if child.link.closed:
             self._forget_link(child.link)
 
-    def _judge(self, child: ChildProcess) -> None:
-        """Kill a child with a run past its hard limit, or one that hangs with none."""
-        overran = child.board.overran()
-        hung = child.ready and not child.board.busy() and child.board.silence() > SILENCE
-        if child.how != "crashed" or not (overran or hung):
-            return
-        reason = "a run outlasted its time limit" if overran else "its loop stopped"
-        log.error(
-            logs.CHILD_KILLED, worker=child.worker, reason=reason, ids=[i for i, _ in overran]
-        )
-        self._kill(child, "killed", reason)
+    def _dismiss(self, successor: ChildProcess) -> None:
+        """A child is ready: one that is leaving stops claiming and ends when its runs have."""
+        leaving = [c for c in self.children.values() if c.leaving and not c.dismissed]
+        for child in [c for c in leaving if c.slots == successor.slots][:1]:
+            child.dismissed = True
+            child.link.send("stop", drain=PATIENT)
 
-    def _kill(self, child: ChildProcess, how: str, reason: str) -> None:
-        child.how, child.reason = how, reason
-        os.kill(child.pid, signal.SIGKILL)
+    def _judge(self, child: ChildProcess) -> None:
+        if child.how != "crashed":
+            return  # it is killed already
+        verdict = child.verdict()
+        deaf = child.deaf(self.hearing) if self.stop_at is None else None
+        if deaf and child.board.busy():
+            self._let_leave(child, deaf.reason)
+        verdict = verdict or (None if child.board.busy() else deaf)
+        if verdict:
+            ids = [i for i, _ in verdict.overran]
+            log.error(logs.CHILD_KILLED, worker=child.worker, reason=verdict.reason, ids=ids)
+            child.kill(verdict.how, verdict.reason)
+
+    def _let_leave(self, child: ChildProcess, reason: str) -> None:
+        """Its runs may end, and tell so if it hears again; another serves the lists meanwhile."""
+        if not child.leaving:
+            child.leaving = True
+            log.warning(logs.CHILD_LEAVING, worker=child.worker, reason=reason)
 
     def _kill_all(self, how: str, reason: str) -> None:
         for child in self.children.values():
             if child.how == "crashed":
-                self._kill(child, how, reason)
+                child.kill(how, reason)
 
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
@@ -172,10 +175,13 @@ class Supervisor:
             if pid == self.upkeep_pid:
                 self._upkeep_died(code)
             elif pid in self.children:
-                self._bury(self.children.pop(pid), code)
+                self._bury(self.children.pop(pid), code, peak(usage) // MIB)
 
-    def _bury(self, child: ChildProcess, code: int) -> None:
+    def _bury(self, child: ChildProcess, code: int, mib: int) -> None:
         """A child is dead: upkeep moves its jobs on, whatever the reason."""
+        if code:
+            # What its handlers forked holds its connections, and what Redis gives to those.
+            kill_group(child.pid)
         # What it said last is still to be read. Its end may be open yet: a process that a handler
         # left behind holds it too.
         self._hear(child)
@@ -191,16 +197,22 @@ class Supervisor:
             how = child.how if code else "released"
             # Reaped, it may still have been given an id; after a FLUSHALL nobody else would look.
             lost = "its lease was lost" if code == LEASE_LOST else ""
-            reason = child.reason or lost or f"its process died: {_cause(code)}"
+            died = f"its process died: {cause(code)}; it had used {mib} MiB"
+            reason = child.reason or lost or died
             self._tell_upkeep("gone", worker=child.worker, how=how, reason=reason, overran=overran)
         if code:
-            log.error(logs.CHILD_DIED, worker=child.worker, cause=_cause(code))
-            quick = time.monotonic() - child.started < 1.0
-            self.quick_deaths = self.quick_deaths + 1 if quick else 0
-            self.fork_at = time.monotonic() + (min(5.0, 0.1 * 2**self.quick_deaths) if quick else 0)
+            log.error(logs.CHILD_DIED, worker=child.worker, cause=cause(code), mib=mib)
+            self._pause_forks(child.started)
+
+    def _pause_forks(self, started: float) -> None:
+        """What dies within a second of its start is forked again ever more slowly."""
+        quick = time.monotonic() - started < 1.0
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self.fork_at = time.monotonic() + (min(5.0, 0.1 * 2**self.quick_deaths) if quick else 0)
 
     def _replace(self) -> None:
-        regular = sorted(c.slots for c in self.children.values() if not c.alone)
+        there = [c for c in self.children.values() if not c.alone and not c.leaving]
+        regular = sorted(c.slots for c in there)
         if time.monotonic() < self.fork_at:
             return
         wanted = _shares(self.settings.num_workers, self.settings.processes)
@@ -216,9 +228,10 @@ class Supervisor:
     def _fork_upkeep(self) -> None:
         ours, theirs = Link.pair()
         close = [*self._descriptors(), ours.fileno()]
-        pid = fork(lambda: upkeep.serve(self.settings, self.name, theirs, close))
+        pid = fork(lambda: upkeep.serve(self.settings, self.name, theirs, close, self.instance))
         theirs.close()
-        self.upkeep_pid, self.upkeep = pid, ours
+        self.upkeep_pid, self.upkeep, self.upkeep_started = pid, ours, time.monotonic()
+        self.hearing.begin()
         self.selector.register(ours, selectors.EVENT_READ, self._hear_upkeep)
         self._tell_upkeep("types", types=self.types)
         self.roster_at = 0.0
@@ -227,6 +240,9 @@ class Supervisor:
         assert self.upkeep is not None
         for message in self.upkeep.receive():
             match message["kind"]:
+                case "word":
+                    self.hearing.word(message["redis"])
+                    self.instance = message["instance"]
                 case "alone":
                     self._run_alone(message["jobs"])
                 case "cancel":
@@ -234,7 +250,7 @@ class Supervisor:
                         child.link.send("cancel", id=message["id"])
                 case "lost":
                     for child in self._named(message["worker"]):
-                        self._kill(child, "crashed", "its lease was lost")
+                        child.kill("crashed", "its lease was lost")
         if self.upkeep.closed:
             self._forget_link(self.upkeep)
 
@@ -253,19 +269,31 @@ class Supervisor:
         if time.monotonic() < self.roster_at:
             return
         self.roster_at = time.monotonic() + 1.0
-        busy = {c.worker: c.board.busy() for c in self.children.values() if c.ready}
-        self._tell_upkeep("roster", busy=busy)
+        there = [c for c in self.children.values() if c.ready]
+        busy = {c.worker: c.board.busy() for c in there}
+        ages = {c.worker: round(c.board.claim_age(), 3) for c in there}
+        self._tell_upkeep("roster", busy=busy, ages=ages)
 
     def _tell_upkeep(self, kind: str, **content: Any) -> None:
         if self.upkeep is not None:
             self.upkeep.send(kind, **content)
 
+    def _judge_upkeep(self) -> None:
+        """Kill an upkeep that hangs: without its beats all children would be given up."""
+        if self.upkeep_pid and self.hearing.is_silent():
+            log.error(
+                logs.UPKEEP_KILLED, worker=self.name, reason=f"it said nothing for {SILENT:g} s"
+            )
+            os.kill(self.upkeep_pid, signal.SIGKILL)
+            self.hearing.begin()
+
     def _upkeep_died(self, code: int) -> None:
         # What it had not done yet is found again: by its lease a dead child is late like any other.
-        log.error(logs.CHILD_DIED, worker=self.name, cause=f"upkeep: {_cause(code)}")
+        log.error(logs.CHILD_DIED, worker=self.name, cause=f"upkeep: {cause(code)}")
         if self.upkeep is not None:
             self._forget_link(self.upkeep)
         self.upkeep_pid, self.upkeep = 0, None
+        self._pause_forks(self.upkeep_started)
 
     def _end_upkeep(self) -> None:
         if self.upkeep is None:
@@ -332,15 +360,6 @@ class Supervisor:
 def _shares(slots: int, processes: int) -> list[int]:
     """Slots spread evenly over the children: 5 over 2 is 3 and 2."""
     return [slots // processes + (1 if i < slots % processes else 0) for i in range(processes)]
-
-
-def _cause(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 def preload() -> None:

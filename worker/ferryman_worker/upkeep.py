@@ -27,6 +27,7 @@ from ferryman.job import Job, backoff_fields, encode
 from ferryman.lifecycle import State
 from ferryman.registry import Options
 from ferryman.store import Claimed, Store
+from ferryman_worker import guard
 from ferryman_worker.decide import decide, history, policy
 from ferryman_worker.link import Link
 from ferryman_worker.outcome import Failed
@@ -40,6 +41,12 @@ WAKE = 5.0
 
 SWEEP = 10.0
 """Seconds between two looks at the lists of reaped workers."""
+
+STUCK = 30.0
+"""Seconds without a round after which a loop counts as stuck; a try at Redis is given up at 8."""
+
+FRESH = 5.0
+"""Seconds for which an answer to a beat counts as hearing Redis."""
 
 STALE = 12.0
 """Seconds without a roster after which the supervisor counts as frozen and its beats end."""
@@ -61,13 +68,18 @@ class Gone:
 class Upkeep:
     """The loops, and what they share."""
 
-    def __init__(self, settings: Settings, supervisor: str, link: Link) -> None:
+    def __init__(self, settings: Settings, supervisor: str, link: Link, instance: str = "") -> None:
         self.settings, self.supervisor, self.link = settings, supervisor, link
+        self.instance = instance
+        """The data worked on so far, by its id; empty until Redis has told one."""
         # Beats have connections of their own: a slow recovery must not delay one.
         self.beats = Store(settings, timeout=2.0, tries=1)
         self.store = Store(settings, timeout=WAKE + 3.0, tries=1)
         self.busy: dict[str, int] = {}
+        self.ages: dict[str, float] = {}
         self.heard = time.monotonic()
+        self.answered = 0.0
+        self.rounds: dict[str, float] = {}
         self.leads = threading.Event()
         self.types: dict[str, Any] = {}
         self.gone: SimpleQueue[Gone | None] = SimpleQueue()
@@ -78,6 +90,7 @@ class Upkeep:
         for loop in (self._beat_loop, self._promote_loop):
             self._start(loop)
         recovering = self._start(self._recover_loop)
+        self._start(self._speak_loop)
         while True:
             for message in self.link.receive():
                 if message["kind"] == "stop":
@@ -90,21 +103,28 @@ class Upkeep:
                 os._exit(0)  # without a supervisor there is nobody to beat for
 
     def _start(self, loop: Callable[[], None]) -> threading.Thread:
-        def guarded() -> None:
-            try:
-                loop()
-            except BaseException:
-                log.exception(logs.BUG, where=loop.__name__)
-                os._exit(70)
+        return guard.thread(loop.__name__, loop)
 
-        thread = threading.Thread(target=guarded, name=loop.__name__, daemon=True)
-        thread.start()
-        return thread
+    def _speak_loop(self) -> None:
+        """Tell the supervisor every second that all loops turn, and whether Redis answers."""
+        while True:
+            if not self._stuck():
+                redis = time.monotonic() - self.answered < FRESH
+                self.link.send("word", redis=redis, instance=self.instance)
+            time.sleep(TICK)
+
+    def _stuck(self) -> list[str]:
+        now = time.monotonic()
+        return [loop for loop, last in list(self.rounds.items()) if now - last > STUCK]
+
+    def _round(self, loop: str) -> None:
+        self.rounds[loop] = time.monotonic()
 
     def _heed(self, message: Mapping[str, Any]) -> None:
         match message["kind"]:
             case "roster":
-                self.busy, self.heard = dict(message["busy"]), time.monotonic()
+                self.busy, self.ages = dict(message["busy"]), dict(message["ages"])
+                self.heard = time.monotonic()
             case "types":
                 self.types = dict(message["types"])
             case "gone":
@@ -117,11 +137,14 @@ class Upkeep:
     def _beat_loop(self) -> None:
         while True:
             started = time.monotonic()
+            self._round("beat")
             try:
                 self._beat()
             except StoreUnavailable as error:
                 self.watch.lost_sight()
                 self.leads.clear()
+                # The next beat connects anew: the address may lead to another server by now.
+                self.beats.close()
                 log.warning(logs.REDIS_LOST, worker=self.supervisor, error=str(error))
             time.sleep(max(0.05, TICK - (time.monotonic() - started)))
 
@@ -129,7 +152,11 @@ class Upkeep:
         if time.monotonic() - self.heard > STALE:
             return  # the supervisor is frozen: nobody would kill a run past its limit
         busy = self.busy
-        beat = self.beats.beat(self.supervisor, busy, self.settings.queues)
+        beat = self.beats.beat(
+            self.supervisor, busy, self.settings.queues, self.ages, self.instance
+        )
+        self.answered = time.monotonic()
+        self._compare(beat.instance)
         for worker in beat.lost:
             self.link.send("lost", worker=worker)
         for worker, job_id in beat.cancels:
@@ -143,10 +170,17 @@ class Upkeep:
         for worker in self.watch.dead(beat.late):
             self.gone.put(Gone(worker, "crashed", "its worker fell silent: lease expired"))
 
+    def _compare(self, instance: str) -> None:
+        """Say so when these are not the data worked on so far; children have lost their lease."""
+        if self.instance and instance and instance != self.instance:
+            log.error(logs.DATA_REPLACED, worker=self.supervisor, was=self.instance, now=instance)
+        self.instance = instance or self.instance
+
     # Recovering.
 
     def _recover_loop(self) -> None:
         while True:
+            self._round("recover")
             try:
                 gone = self.gone.get(timeout=SWEEP)
             except Empty:
@@ -159,9 +193,11 @@ class Upkeep:
     def _until_done(self, gone: Gone) -> None:
         pause = 0.1
         while True:
+            self._round("recover")
             try:
                 return self._recover(gone)
             except StoreUnavailable:
+                self.store.close()
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, 2.0)
 
@@ -175,6 +211,7 @@ class Upkeep:
         recovered = buried = alone = 0
         left = 1
         while left:
+            self._round("recover")
             done = self.store.recover(gone.worker, entry, gone.reason)
             left, recovered, buried = done.left, recovered + done.recovered, buried + done.buried
             alone += done.alone
@@ -235,17 +272,20 @@ class Upkeep:
 
     def _promote_loop(self) -> None:
         while True:
+            self._round("promote")
             if not self.leads.wait(timeout=TICK):
                 continue
             try:
                 next_in = self._promote()
                 self.store.await_wake(min(max(next_in, 0.001), WAKE))
             except StoreUnavailable:
+                self.store.close()
                 time.sleep(random.uniform(0.1, 1.0))
 
     def _promote(self) -> float:
         """Move what is due; seconds until more is."""
         while True:
+            self._round("promote")
             done = self.store.promote()
             if done.alone:
                 self.link.send("alone", jobs=done.alone)
@@ -276,10 +316,12 @@ def _as_claimed(job: Job, attempt: int | None = None) -> Claimed:
     )
 
 
-def serve(settings: Settings, supervisor: str, link: Link, close: Sequence[int]) -> None:
+def serve(
+    settings: Settings, supervisor: str, link: Link, close: Sequence[int], instance: str
+) -> None:
     """The body of the forked process; never returns."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the supervisor says when to stop
     for fd in close:
         os.close(fd)
-    Upkeep(settings, supervisor, link).run()
+    guard.run("upkeep", Upkeep(settings, supervisor, link, instance).run)
     os._exit(0)

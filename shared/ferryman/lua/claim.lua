@@ -46,18 +46,11 @@ local function hand_out(id, attempt, j)
   answer[#answer + 1] = j
 end
 
--- A job this worker runs already, by Redis: handed out again after a lost reply, or released.
-local function owned(id, job, j)
-  if not adopt then return end
-  if free > 0 then return hand_out(id, tonumber(j[ATTEMPT]), j) end
-  if redis.call('HEXISTS', job, 'cancel_requested') == 1 then
-    remove(id)
-    return cancelled(id, j[QUEUE], 'running')
-  end
-  redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
-  shift(j[QUEUE], 'running', 'pending')
-  count('released_total')
-  give_back(id, j)
+-- A job this worker runs already, by Redis: handed out again after a lost reply. Without a free
+-- slot it stays and is asked for again: were it released, a late copy of a call whose reply was
+-- lost would take away what runs since a second call.
+local function owned(id, j)
+  if adopt and free > 0 then hand_out(id, tonumber(j[ATTEMPT]), j) end
 end
 
 local deadlines = {}
@@ -98,7 +91,7 @@ local function begin(id)
     remove(id)
     vanish(id, job, j[STATE])
   elseif j[STATE] == 'running' and j[WORKER] == W then
-    owned(id, job, j)
+    owned(id, j)
   elseif j[STATE] ~= 'pending' then
     remove(id)
     quarantine(id, 'running:' .. W, 'in a list, but ' .. j[STATE])

@@ -109,9 +109,17 @@ class Calls:
         args: list[Arg] = [part for pair in about.items() for part in pair]
         return self._call("register", worker, self.settings.lease, ",".join(queues), *args)
 
-    def beat(self, supervisor: str, busy: Mapping[str, int], queues: Sequence[str]) -> Call:
-        args: list[Arg] = [part for pair in busy.items() for part in pair]
-        return self._call("beat", supervisor, self.settings.lease, len(busy), *args, *queues)
+    def beat(
+        self,
+        supervisor: str,
+        busy: Mapping[str, int],
+        queues: Sequence[str],
+        ages: Mapping[str, float],
+        instance: str,
+    ) -> Call:
+        args: list[Arg] = [part for w, n in busy.items() for part in (w, n, ages.get(w, ""))]
+        head = (self.settings.lease, instance, len(busy))
+        return self._call("beat", supervisor, *head, *args, *queues)
 
     def sweep(self, first: int, number: int = 100) -> Call:
         return self._call("sweep", "", REAPED_TTL, number, first)

@@ -97,7 +97,8 @@ def as_unavailable(error: RedisError, address: str) -> StoreUnavailable | None:
         return StoreUnavailable(f"Redis at {where} did not answer in time")
     if isinstance(error, ResponseError):
         text = str(error)
-        word = text.split(" ", 1)[0]
+        # redis-py takes the codes it knows off the text and keeps them beside it.
+        word = error.status_code or text.split(" ", 1)[0]
         if word == "OOM" or "command not allowed when used memory" in text:
             return StoreUnavailable("Redis is out of memory and takes no new jobs", retry_after=5)
         return StoreUnavailable(f"Redis refused: {text}") if word in REFUSALS else None

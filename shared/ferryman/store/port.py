@@ -91,6 +91,15 @@ class Port:
             self._wire.command("CLIENT", "UNBLOCK", listener.client_id)
         return [i for listener in armed if (i := listener.take()) is not None]
 
+    def check(self) -> None:
+        """Raise StoreUnavailable when a listener waits for an answer that will not come.
+
+        Call it when those that are readable have been taken.
+        """
+        for listener in self.listeners:
+            if listener.overdue:
+                raise StoreUnavailable(f"no answer to BLMOVE within {BLOCK_TIMEOUT:g} s")
+
     def reset(self) -> None:
         """Drop every connection after an error; each connects again when used."""
         self._asked = None

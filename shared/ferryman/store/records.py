@@ -121,6 +121,8 @@ class Beat(NamedTuple):
     late: dict[str, str]
     """Workers past their lease, with the beat they stopped at."""
     alone: int
+    instance: str
+    """The id of these data; empty when no worker has registered yet."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Stats:
     dlq_size: int
     workers: int
     queues: Mapping[str, Mapping[str, int]]
+    claim_age: float = 0.0
+    """Seconds since a worker heard Redis: the most of all on the roll."""
 
     @property
     def waiting(self) -> int:
@@ -167,6 +171,7 @@ def stats(reply: Sequence[Any]) -> Stats:
         dlq_size=reply[1],
         workers=reply[2],
         queues=queues,
+        claim_age=float(reply[4]),
     )
 
 

@@ -166,9 +166,20 @@ class Store:
         """Put a worker on the roll; False when its name was reaped."""
         return bool(self._run(self.calls.register(worker, queues, about)))
 
-    def beat(self, supervisor: str, busy: Mapping[str, int], queues: Sequence[str]) -> Beat:
-        """Renew the leases of a supervisor's workers and look around."""
-        leads, alive, cancels, late, alone = self._run(self.calls.beat(supervisor, busy, queues))
+    def beat(
+        self,
+        supervisor: str,
+        busy: Mapping[str, int],
+        queues: Sequence[str],
+        ages: Mapping[str, float] | None = None,
+        instance: str = "",
+    ) -> Beat:
+        """Renew the leases of a supervisor's workers and look around.
+
+        `ages`: seconds since each heard Redis. `instance`: the data the caller worked on so far.
+        """
+        call = self.calls.beat(supervisor, busy, queues, ages or {}, instance)
+        leads, alive, cancels, late, alone, now_on = self._run(call)
         names = [v.decode() for v in cancels]
         return Beat(
             bool(leads),
@@ -176,6 +187,7 @@ class Store:
             list(zip(names[::2], names[1::2], strict=True)),
             records.pairs(late),
             alone,
+            now_on.decode(),
         )
 
     def sweep(self, first: int = 0) -> tuple[int, list[str]]:

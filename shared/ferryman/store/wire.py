@@ -6,6 +6,7 @@ Nothing here retries a lost reply. The caller learns that the outcome is unknown
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,14 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from ferryman.errors import StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Call
-from ferryman.store.connect import BLOCK, as_unavailable, connection, encoded, redis_errors
+from ferryman.store.connect import (
+    BLOCK,
+    BLOCK_TIMEOUT,
+    as_unavailable,
+    connection,
+    encoded,
+    redis_errors,
+)
 from ferryman.store.scripts import scripts
 
 
@@ -124,6 +132,7 @@ class Listener:
         )  # fmt: skip
         self._client_id = 0
         self._address = address
+        self._armed_at = 0.0
 
     def arm(self) -> None:
         """Start waiting; the id arrives on the socket."""
@@ -137,7 +146,13 @@ class Listener:
             except BaseException:
                 self.close()
                 raise
-        self.armed = True
+        self.armed, self._armed_at = True, time.monotonic()
+
+    @property
+    def overdue(self) -> bool:
+        """Redis answers within BLOCK; one that has not by now is behind a connection that died
+        without a word, and would wait for ever."""
+        return self.armed and time.monotonic() - self._armed_at > BLOCK_TIMEOUT
 
     def fileno(self) -> int:
         """The socket, for a selector."""

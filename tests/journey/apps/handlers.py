@@ -7,7 +7,10 @@ import asyncio
 import ctypes
 import os
 import re
+import resource
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -98,6 +101,41 @@ def stubborn() -> None:
 def hog() -> None:
     """Holds the interpreter's lock for years: no other thread of the process ever runs."""
     re.match("(a+)+$", "a" * 60 + "b")
+
+
+_kept: list[object] = []
+
+
+@ferry.job("leak")
+def leak(mib: int) -> int:
+    """Keeps so much more memory each time; gives the process it ran in."""
+    _kept.append(os.urandom(1 << 20) * mib)
+    return os.getpid()
+
+
+@ferry.job("gorge")
+def gorge(mib: int) -> None:
+    """Takes so much memory, and dies as by the hand of a kernel that has none left."""
+    taken = os.urandom(1 << 20) * mib
+    os.kill(os.getpid(), signal.SIGKILL)
+    del taken
+
+
+@ferry.job("exhaust")
+def exhaust() -> None:
+    """Leaves its process without a file descriptor to open, even when others are closed."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+    with suppress(OSError):
+        while True:
+            _kept.append(Path(os.devnull).open("rb"))  # noqa: SIM115
+
+
+@ferry.job("spawn")
+def spawn(number: int, path: str) -> None:
+    """Enqueues so many notes, each by a thread of its own, with the client every run shares."""
+    texts = [f"{os.getpid()}-{time.monotonic_ns()}-{n}" for n in range(number)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: note.enqueue(path=path, text=text), texts))
 
 
 @ferry.job("litter")
