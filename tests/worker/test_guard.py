@@ -22,7 +22,8 @@ from ferryman_worker.child import Child, Post
 from ferryman_worker.decide import Policy
 from ferryman_worker.fork import fork
 from ferryman_worker.link import Link
-from ferryman_worker.run import Run, Runner
+from ferryman_worker.run import Run
+from ferryman_worker.runner import Runner
 
 
 def ends(body: Callable[[], None], within: float = 20.0) -> tuple[int, list[dict[str, object]]]:
@@ -73,16 +74,16 @@ def test_a_thread_that_raises_ends_its_process() -> None:
 
 
 def handed(claim: Claim, handler: Callable[..., object]) -> Run:
-    """A run of this handler in slot 0."""
+    """A run of this handler."""
     ferry = Ferryman(Settings())
     ferry.job("t")(handler)
     policy = Policy(3, lambda failures, roll: 0.0, 60.0)
     context = Context("a", "t", "default", 1, 0, 3, 60.0)
-    return Run(claim(), ferry.registry.get("t"), context, policy, 0)
+    return Run(claim(), ferry.registry.get("t"), context, policy)
 
 
 def runs(claim: Claim, handler: Callable[..., object], over: Callable[[Run], None]) -> None:
-    runner = Runner(1, over, lambda: None)
+    runner = Runner(1, lambda run: None, over, lambda: None)
     runner.start(handed(claim, handler))
     runner.go()
 
@@ -116,4 +117,4 @@ def test_a_child_whose_limits_nobody_watches_any_more_ends(settings: Settings) -
         child.retry_at = time.monotonic() + 60  # its loop waits meanwhile
         child.loop()
 
-    assert_ends_as_a_bug(body, "limits")
+    assert_ends_as_a_bug(body, "watch")
