@@ -19,6 +19,7 @@ from bench import page, picture, servers
 from bench.contenders import named
 from bench.environments import FOLDER, ROOT
 from bench.plan import Plan
+from bench.profile import profile
 from bench.runner import Run, carry_out, load, steps
 from bench.tasks import TASKS
 
@@ -36,6 +37,9 @@ def main() -> int:
     record = args.record or FOLDER / "bench.json"
     kind = servers.kind(args.server, args.shipped)
     plan = Plan(kind, args.scale, args.backlog, args.batches)
+    if args.profile:
+        print("\n\n".join(profile(c, plan) for c in named(args.only.split(","))))
+        return 0
     rows = _rows(args.rows)
     run = load(record) if args.resume and record.exists() else Run(record, _head(kind, args))
     todo = steps(named(args.only.split(",")), rows, args.rounds)
@@ -97,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="hash-max-listpack-value 1024, not a stock server")  # fmt: skip
     parser.add_argument("--record", type=Path, help="the JSON file, .bench/bench.json")
     parser.add_argument("--resume", action="store_true", help="keep the samples the record has")
+    parser.add_argument("--profile", action="store_true",
+                        help="where the time of a drain goes, by py-spy")  # fmt: skip
     parser.add_argument("--publish", action="store_true",
                         help="make docs/benchmarks.md and .svg from the record")  # fmt: skip
     return parser

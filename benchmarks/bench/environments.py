@@ -23,6 +23,7 @@ PACKAGES = {
     "taskiq": "taskiq==0.13.0 taskiq-redis==1.2.4 redis==8.1.0 uvloop==0.23.0",
     "streaq": "streaq==7.2.0 coredis==6.9.0 uvloop==0.23.0",
     "wakaq": "WakaQ==4.0.4 redis==8.1.0",
+    "profile": "py-spy==0.4.3",
 }
 NODE = "bullmq@6.7.0 ioredis@6.0.0"
 

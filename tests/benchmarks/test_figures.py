@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bench.figures import Spread, drain_rate, medians, percentile, ratios, spread
+from bench.profile import inclusive, own
 
 
 def test_a_spread_is_the_median_between_the_extremes() -> None:
@@ -50,3 +51,9 @@ def test_drain_rate_of_a_process_per_job_counts_from_the_first() -> None:
 
 def test_medians_are_taken_by_name() -> None:
     assert medians([("a", 1.0), ("b", 9.0), ("a", 3.0), ("a", 2.0)]) == {"a": 2.0, "b": 9.0}
+
+
+def test_a_profile_counts_a_function_once_per_stack() -> None:
+    stacks = ["main;turn;send 3", "main;turn;turn 2", "main 1"]
+    assert own(stacks) == {"send": 3, "turn": 2, "main": 1}
+    assert inclusive(stacks) == {"main": 6, "turn": 5, "send": 3}
