@@ -68,14 +68,22 @@ class Goal:
     at_least: bool = True
     unit: str = "x"
     digits: int = 2
+    either: str = ""
+    """Goals that share this word are met together when one of them is."""
 
     def verdict(self, results: Results) -> str:
         """met, missed, or not measured; judged by the median."""
-        found = self.figure(results)
-        if found is None:
+        if self.figure(results) is None:
             return "not measured"
-        holds = operator.ge if self.at_least else operator.le
-        return "met" if holds(found.median, self.bound) else "missed"
+        if self._holds(results):
+            return "met"
+        others = [g for g in GOALS if self.either and g.either == self.either]
+        return "met by the other" if any(g._holds(results) for g in others) else "missed"
+
+    def _holds(self, results: Results) -> bool:
+        found = self.figure(results)
+        compare = operator.ge if self.at_least else operator.le
+        return found is not None and compare(found.median, self.bound)
 
     def bound_text(self) -> str:
         """As the table shows it: `>= 1.5 x`."""
@@ -97,10 +105,6 @@ def _own(task: str, name: str, contender: str = OURS) -> Callable[[Results], Spr
 
 def _ratio(task: str, name: str, theirs: str) -> Callable[[Results], Spread | None]:
     return lambda r: r.ratio(task, name, OURS, theirs)
-
-
-def _bulk(results: Results) -> Spread | None:
-    return results.ratio("enqueue", "bulk_per_s", OURS, "raw-plain")
 
 
 def _survivor_latency(results: Results) -> Spread | None:
@@ -144,9 +148,10 @@ GOALS = (
         "drain", "jobs_per_s", "ferryman-async", OURS)),
     Goal("enqueue one by one, pinned", "LPUSH loop", 0.6, _ratio(
         "enqueue", "one_per_s", "raw-plain")),
-    Goal("enqueue in bulk, pinned (or the next)", "pipelined LPUSH", 0.5, _bulk),
-    Goal("enqueue in bulk, pinned", "", 60_000, _own("enqueue", "bulk_per_s"), unit="jobs/s",
-         digits=0),
+    Goal("enqueue in bulk, pinned: either", "pipelined LPUSH", 0.5, _ratio(
+        "enqueue", "bulk_per_s", "raw-plain"), either="bulk"),
+    Goal("enqueue in bulk, pinned: or", "", 60_000, _own("enqueue", "bulk_per_s"), unit="jobs/s",
+         digits=0, either="bulk"),
     Goal("idle latency p50, free", "raw BLMOVE loop", 1.6, _ratio(
         "latency", "p50_ms", "raw-plain"), at_least=False),
     Goal("idle latency p99, free", "", 2, _own("latency", "p99_ms"), at_least=False, unit="ms"),
@@ -177,4 +182,6 @@ GOALS = (
     Goal("slow handlers (50 ms, 50 slots)", "1,000 jobs/s", 0.95, _own("slow", "ideal_share")),
     Goal("two workers: 100 jobs on 100 slots, last start", "one handler's time", 50,
          _own("slow", "burst_ms"), at_least=False, unit="ms", digits=1),
+    Goal("two workers: least share of a long run", "half", 0.45, _own("slow", "least_share"),
+         unit=""),
 )  # fmt: skip

@@ -181,7 +181,7 @@ def _side(us: Crew, backlog: int) -> Iterator[Side]:
 
 
 def _scripts(sides: dict[str, Side], batches: int, slow: list[int]) -> Metrics:
-    samples = []
+    samples: list[tuple[str, float]] = []
     prepared = {name: verbs(side) for name, side in sides.items()}
     for number in range(batches + 1):  # the first one loads the scripts: not counted
         for verb in prepared["small"]:

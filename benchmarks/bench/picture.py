@@ -34,6 +34,7 @@ def render(run: Run) -> str:
             parts.append(_panel(title, bars, top))
             top += PANEL + ROW * len(bars) + 10
     foot = f"{run.head['date']}, {run.head['cores']} cores, {run.head['server']}; median, min-max"
+    foot += "; other work was running" if run.busy else ""
     parts.append(_text(10, top + 14, foot, "small"))
     return _frame(top + 26, parts)
 

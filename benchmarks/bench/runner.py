@@ -16,6 +16,9 @@ from bench.environments import Missing, environment
 from bench.plan import Metrics, Plan
 from bench.tasks import TASKS
 
+BUSY = 1.0
+"""Load before a run from which on its figures are not to be trusted."""
+
 
 @dataclass
 class Run:
@@ -30,6 +33,18 @@ class Run:
     def done(self) -> set[tuple[str, str, int]]:
         """The samples there are: (task, contender, round)."""
         return {(s["task"], s["contender"], s["round"]) for s in self.samples if s["metrics"]}
+
+    @property
+    def busy(self) -> bool:
+        """Whether other work was running when it began."""
+        return bool(self.head["load_before"] >= BUSY)
+
+    def add(self, sample: dict[str, Any]) -> None:
+        """Keep a sample, in the place of one that failed, and write the record."""
+        key = ("task", "contender", "round")
+        self.samples = [s for s in self.samples if any(s[k] != sample[k] for k in key)]
+        self.samples.append(sample)
+        self.save()
 
     def save(self) -> None:
         """Write it whole, or not at all."""
@@ -70,11 +85,10 @@ def carry_out(run: Run, todo: list[Step], plan: Plan) -> None:
         if (row, contender.name, number) not in done and _is_here(run, contender):
             began = time.monotonic()
             metrics, error = _sample(row, contender, plan)
-            run.samples.append({
+            run.add({
                 "task": row, "contender": contender.name, "round": number, "metrics": metrics,
                 "error": error, "seconds": round(time.monotonic() - began, 1),
             })  # fmt: skip
-            run.save()
             if error:
                 progress.say(f"{row}, {contender.name}: {error}")
         progress.step()
@@ -98,6 +112,8 @@ def _sample(row: str, contender: Contender, plan: Plan) -> tuple[Metrics, str | 
         return TASKS[row].measure(contender, plan), None
     except Failed as error:
         return {}, str(error)
+    except Exception as error:  # a run takes an hour: one sample's trouble must not end it
+        return {}, f"{type(error).__name__}: {error}"
 
 
 class Progress:

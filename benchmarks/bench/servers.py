@@ -93,5 +93,5 @@ def _await(client: redis.Redis, process: subprocess.Popen[bytes]) -> None:
             return
         except redis.ConnectionError:
             if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit("bench: the server did not start") from None
+                raise RuntimeError("the server did not start") from None
             time.sleep(0.01)

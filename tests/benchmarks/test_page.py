@@ -52,6 +52,13 @@ def test_a_goal_with_an_upper_bound_is_met_below_it() -> None:
     assert p99.verdict(Results([sample("latency", "ferryman", p99_ms=2.1)])) == "missed"
 
 
+def test_of_two_goals_for_bulk_one_is_enough() -> None:
+    results = Results([sample("enqueue", "ferryman", bulk_per_s=61_000.0),
+                       sample("enqueue", "raw-plain", bulk_per_s=200_000.0)])  # fmt: skip
+    either, other = (g for g in GOALS if g.either == "bulk")
+    assert (either.verdict(results), other.verdict(results)) == ("met by the other", "met")
+
+
 def test_the_best_durable_python_peer_is_found_in_the_run() -> None:
     results = Results(drains(ferryman=80.0, arq=5.0, dramatiq=10.0, huey=1000.0))
     found = goal("drain, free", "best durable Python peer").figure(results)
@@ -121,6 +128,21 @@ def test_a_run_is_resumed_from_its_record(tmp_path: Path) -> None:
     again = load(tmp_path / "run.json")
     assert again == record
     assert again.done() == {("drain", "arq", 2)}  # what failed is tried again
+
+
+def test_a_sample_that_failed_gives_way_to_its_second_try(tmp_path: Path) -> None:
+    failed = sample("drain", "huey") | {"error": "down"}
+    record = run(failed, sample("drain", "arq", jobs_per_s=1.0), path=tmp_path / "run.json")
+    record.add(sample("drain", "huey", jobs_per_s=2.0))
+    assert [s["error"] for s in record.samples] == [None, None]
+
+
+def test_figures_taken_beside_other_work_say_so() -> None:
+    busy = run(*drains(ferryman=1.0))
+    busy.head["load_before"] = 3.0
+    assert "Other work was running" in page.render(busy)
+    assert "other work was running" in picture.render(busy)
+    assert "ther work was running" not in page.render(run()) + picture.render(run())
 
 
 def test_notes_are_read_whole_and_in_order() -> None:
