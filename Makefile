@@ -33,7 +33,7 @@ chaos: $(VENV)/dev.stamp ## long fault run (about half an hour): kills, freezes,
 BENCH := PYTHONPATH=benchmarks $(BIN)/python -m bench
 
 bench: $(VENV)/dev.stamp ## our speed beside bare redis-py loops, under 3 minutes; every row: docs/benchmarks.md
-	@$(BENCH) --only ours,raw --rounds 2 --scale 0.5 --batches 7 \
+	@$(BENCH) --only ours,raw --rounds 2 --scale 0.4 --batches 7 \
 		--rows drain,pinned,enqueue,latency,memory,start,slow,http,growth $(ARGS)
 
 bench-rivals: $(VENV)/dev.stamp ## the same with all rivals (an hour); goes on where it stopped: ARGS=--resume

@@ -116,7 +116,7 @@ def _trips(results: Results) -> Spread | None:
     return results.spread("drain", OURS, "reads_per_job")
 
 
-def growth_ratios(results: Results, unit: str = "us") -> dict[str, float]:
+def growth_ratios(results: Results, unit: str) -> dict[str, float]:
     """Per verb, its time at the large backlog by that at the small one."""
     found = {}
     for name in results.names("growth", OURS):
@@ -128,7 +128,8 @@ def growth_ratios(results: Results, unit: str = "us") -> dict[str, float]:
 
 
 def _worst_growth(results: Results) -> Spread | None:
-    worst = max(growth_ratios(results).values(), default=None)
+    # By processor time: under a load of 9 it moved by 0.2 where commandstats moved by 0.4.
+    worst = max(growth_ratios(results, "cpu_us").values(), default=None)
     return None if worst is None else Spread(worst, worst, worst)
 
 
@@ -168,7 +169,7 @@ GOALS = (
          at_least=False, unit="bytes", digits=0),
     Goal("round trips per job, busy", f"1.5 / {SLOTS} slots", 1.5 / SLOTS, _trips,
          at_least=False, unit="", digits=3),
-    Goal("growth: worst script at the large backlog", "its time at 1,000", BACKLOG_ALLOWANCE,
+    Goal("growth: worst script at the large backlog", "its CPU at 1,000", BACKLOG_ALLOWANCE,
          _worst_growth, at_least=False),
     Goal("growth: slowest script call", "", 5, _own("growth", "slowest_ms"), at_least=False,
          unit="ms"),

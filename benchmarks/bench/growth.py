@@ -1,9 +1,9 @@
 """What a script costs when a million jobs wait, beside a thousand.
 
 Two servers on one core, the driver on another; each verb in small batches, one server and then
-the other, the order changing. A script's time is the median over the batches of EVALSHA's usec
-per call in commandstats, its processor time that of the server's thread by schedstat, which
-counts nobody else's turn on the core.
+the other, the order changing. A batch is one pipeline, so that little but the scripts is in it. A
+script's time is EVALSHA's usec per call in commandstats, its processor time that of the server's
+thread by schedstat, which counts nobody else's turn on the core; medians over the batches.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Any
 
 from bench import http as http_task
 from bench.contenders import Contender
-from bench.crew import Crew
+from bench.crew import Crew, Failed
 from bench.figures import medians, percentile
 from bench.plan import Metrics, Plan, crew
 from ferryman import config
 from ferryman.decision import Bury, Decision, Finish, Release, Retry, Snooze
 from ferryman.draft import draft
 from ferryman.store import Port, Store
+from ferryman.store.calls import Call
+from ferryman.store.wire import Wire
 
 SMALL = 1_000
 CALLS = 50
@@ -46,10 +48,12 @@ class Side:
     backlog: int
     store: Store
     port: Port = field(init=False)
+    wire: Wire = field(init=False)
     worker: str = "bench:1:0"
     workers: int = 0
 
     def __post_init__(self) -> None:
+        self.wire = Wire(self.store.pool, self.store.keys, self.store.address)
         self._enlist()
 
     def _enlist(self) -> None:
@@ -76,19 +80,22 @@ class Side:
         """Back to the backlog: what a batch has left over is finished, what it took is given."""
         while self.store.promote().promoted:
             pass
+        self._finish_running()
         surplus = self.store.stats().waiting - self.backlog
         if surplus < 0:
-            return self.fill(-surplus)
+            self.fill(-surplus)
         while surplus > 0:
-            jobs = self.claimed(min(200, surplus))
-            self.store.settle(self.worker, [Finish(i, a, None, 0.001) for i, a in jobs])
-            surplus -= len(jobs)
-        return None
+            surplus -= len(self.claimed(min(200, surplus)))
+            self._finish_running()
 
-    def settle_each(self, decide: Callable[[str, int], Decision]) -> list[Callable[[], Any]]:
+    def _finish_running(self) -> None:
+        jobs = self.store.get_many(self.port.running())
+        self.store.settle(self.worker, [Finish(j.id, j.attempt, None, 0.001) for j in jobs])
+
+    def settled(self, decide: Callable[[str, int], Decision]) -> list[Call]:
         """Calls that settle one begun job each."""
         decisions = [decide(i, a) for i, a in self.claimed(CALLS)]
-        return [lambda d=d: self.port.turn([d], 0) for d in decisions]  # type: ignore[misc]
+        return [self.store.calls.settle(self.worker, [d])[0][0] for d in decisions]
 
     def finished(self) -> list[str]:
         """Ids of jobs just finished."""
@@ -96,9 +103,9 @@ class Side:
         self.store.settle(self.worker, [Finish(i, a, None, 0.001) for i, a in jobs])
         return [i for i, _ in jobs]
 
-    def fresh(self) -> list[str]:
-        """Ids of jobs at the end of the line."""
-        return [a.id for a in self.store.enqueue(_drafts(CALLS))]
+    def snoozed(self) -> None:
+        """Jobs that are due again at once."""
+        self.store.settle(self.worker, [Snooze(i, a, 0.0) for i, a in self.claimed(CALLS)])
 
     def abandoned(self) -> str:
         """A worker that left begun jobs behind."""
@@ -108,47 +115,39 @@ class Side:
         return gone
 
 
-Calls = list[Callable[[], Any]]
 Cost = tuple[float, float]
 """Microseconds and processor microseconds of one call."""
 
 
-def verbs(side: Side) -> dict[str, Callable[[], Calls]]:
+def verbs(side: Side) -> dict[str, Callable[[], list[Call]]]:
     """Per verb, a function that prepares what it needs and gives the calls to measure."""
-    store = side.store
+    store, calls = side.store, side.store.calls
 
-    def promote() -> Calls:
-        jobs = side.claimed(CALLS)
-        store.settle(side.worker, [Snooze(i, a, 0.0) for i, a in jobs])
-        return [store.promote]
-
-    def recover() -> Calls:
-        gone = side.abandoned()
-        return [lambda: store.recover(gone, ENTRY, "gone")]
-
-    def progress() -> Calls:
-        jobs = side.claimed(CALLS)
-        return [lambda i=i, a=a: store.progress(side.worker, i, a, 0.5, "half") for i, a in jobs]  # type: ignore[misc]
+    def promote() -> list[Call]:
+        side.snoozed()
+        return [calls.promote()]
 
     return {
-        "enqueue": lambda: [lambda: store.enqueue(_drafts(1)) for _ in range(CALLS)],
-        "claim": lambda: [lambda: side.port.turn([], 1) for _ in range(CALLS)],
-        "finish": lambda: side.settle_each(lambda i, a: Finish(i, a, None, 0.001)),
-        "retry": lambda: side.settle_each(lambda i, a: Retry(i, a, 0.0, "x", ENTRY)),
-        "bury": lambda: side.settle_each(lambda i, a: Bury(i, a, "x", ENTRY)),
-        "snooze": lambda: side.settle_each(lambda i, a: Snooze(i, a, 0.0)),
-        "release": lambda: side.settle_each(Release),
-        "recover": recover,
+        "enqueue": lambda: [calls.enqueue(_drafts(1)) for _ in range(CALLS)],
+        "claim": lambda: [calls.claim(side.worker, 1, LISTS, [], False)] * CALLS,
+        "finish": lambda: side.settled(lambda i, a: Finish(i, a, None, 0.001)),
+        "retry": lambda: side.settled(lambda i, a: Retry(i, a, 0.0, "x", ENTRY)),
+        "bury": lambda: side.settled(lambda i, a: Bury(i, a, "x", ENTRY)),
+        "snooze": lambda: side.settled(lambda i, a: Snooze(i, a, 0.0)),
+        "release": lambda: side.settled(Release),
+        "recover": lambda: [calls.recover(side.abandoned(), ENTRY, "gone")],
         "promote": promote,
-        "progress": progress,
-        "cancel": lambda: [lambda i=i: store.cancel(i) for i in side.fresh()],  # type: ignore[misc]
-        "revive": lambda: [lambda i=i: store.revive(i) for i in side.finished()],  # type: ignore[misc]
-        "delete": lambda: [lambda i=i: store.delete(i) for i in side.finished()],  # type: ignore[misc]
-        "pause, resume": lambda: [lambda: store.pause(QUEUE), lambda: store.resume(QUEUE)] * 10,
-        "beat": lambda: [lambda: store.beat("bench", {side.worker: 1}, [QUEUE])] * CALLS,
-        "sweep": lambda: [store.sweep] * CALLS,
-        "stats": lambda: [store.stats] * CALLS,
-        "enqueue-1000": lambda: [lambda: store.enqueue(_drafts(1000))],
+        "progress": lambda: [
+            calls.progress(side.worker, i, a, 0.5, "half") for i, a in side.claimed(CALLS)
+        ],
+        "cancel": lambda: [calls.cancel(a.id) for a in store.enqueue(_drafts(CALLS))],
+        "revive": lambda: [calls.revive(i, None) for i in side.finished()],
+        "delete": lambda: [calls.delete(i) for i in side.finished()],
+        "pause, resume": lambda: [calls.pause(QUEUE), calls.resume(QUEUE)] * 10,
+        "beat": lambda: [calls.beat("bench", {side.worker: 1}, [QUEUE])] * CALLS,
+        "sweep": lambda: [calls.sweep(0)] * CALLS,
+        "stats": lambda: [calls.stats()] * CALLS,
+        "enqueue-1000": lambda: [calls.enqueue(_drafts(1000))],
     }
 
 
@@ -202,18 +201,23 @@ def _compared(verb: str, small: Cost, large: Cost) -> Iterator[tuple[str, float]
         yield f"{verb}:ratio_{unit}", large[nth] / small[nth]
 
 
-def _batch(side: Side, calls: Calls, verb: str, slow: list[int]) -> Cost:
+def _batch(side: Side, calls: list[Call], verb: str, slow: list[int]) -> Cost:
     """What one of these calls costs."""
     server = side.crew.server
     server.client.slowlog_reset()
     before, spent = _evalsha(server.client), server.cpu()
-    for call in calls:
-        call()
+    _check(verb, side.wire.run(calls))
     spent = server.cpu() - spent
     number, usec = (b - a for a, b in zip(before, _evalsha(server.client), strict=True))
     if verb != "enqueue-1000":
         slow += [entry["duration"] for entry in server.client.slowlog_get(128)]
     return usec / max(1, number), spent / len(calls) * 1e6
+
+
+def _check(verb: str, replies: list[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise Failed(f"{verb}: {reply}")
 
 
 def _evalsha(client: Any) -> tuple[int, int]:
