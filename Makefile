@@ -36,7 +36,7 @@ bench: $(VENV)/dev.stamp ## our speed beside bare redis-py loops, under 3 minute
 	@$(BENCH) --only ours,raw --rounds 2 --scale 0.4 --batches 7 \
 		--rows drain,pinned,enqueue,latency,memory,start,slow,http,growth $(ARGS)
 
-bench-rivals: $(VENV)/dev.stamp ## the same with all rivals (an hour); goes on where it stopped: ARGS=--resume
+bench-rivals: $(VENV)/dev.stamp ## every row with all rivals, about 40 minutes; ARGS=--resume goes on where it stopped
 	@$(BENCH) --only all --rounds 3 --record .bench/rivals.json $(ARGS)
 
 bench-page: $(VENV)/dev.stamp ## docs/benchmarks.md and .svg, from the last run of bench-rivals
