@@ -13,11 +13,11 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run test check chaos lint fmt type clean
+.PHONY: help run test check chaos bench bench-rivals bench-page lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/run.stamp ## start everything: Redis-compatible server, API on port 8081, worker; Ctrl-C stops it
 	@exec $(BIN)/ferryman up
@@ -29,6 +29,18 @@ check: lint type test ## what CI runs: lint, types, tests
 
 chaos: $(VENV)/dev.stamp ## long fault run (about half an hour): kills, freezes, outages, black holes; then a verdict
 	@$(BIN)/python tests/chaos/run.py --long --rounds 4 $(ARGS)
+
+BENCH := PYTHONPATH=benchmarks $(BIN)/python -m bench
+
+bench: $(VENV)/dev.stamp ## our speed beside bare redis-py loops, under 3 minutes; every row: docs/benchmarks.md
+	@$(BENCH) --only ours,raw --rounds 2 --scale 0.4 --batches 7 \
+		--rows drain,pinned,enqueue,latency,memory,start,slow,http,growth $(ARGS)
+
+bench-rivals: $(VENV)/dev.stamp ## every row with all rivals, about 40 minutes; ARGS=--resume goes on where it stopped
+	@$(BENCH) --only all --rounds 3 --record .bench/rivals.json $(ARGS)
+
+bench-page: $(VENV)/dev.stamp ## docs/benchmarks.md and .svg, from the last run of bench-rivals
+	@$(BENCH) --publish $(if $(wildcard .bench/rivals.json),--record .bench/rivals.json)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and which part may import which
 	@$(BIN)/ruff check .
