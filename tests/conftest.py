@@ -74,7 +74,7 @@ def _kinds(metafunc: pytest.Metafunc) -> list[str]:
         return ["given"]
     if GIVEN_KIND:
         return [GIVEN_KIND]
-    both = "store" in metafunc.definition.path.parent.parts or any(
+    both = metafunc.definition.path.parent.name == "store" or any(
         metafunc.definition.iter_markers("both_servers")
     )
     return ["valkey", "redis"] if both and shutil.which("redis-server") else ["valkey"]

@@ -23,6 +23,7 @@ from ferryman.errors import (
     IdempotencyConflict,
     InvalidJob,
     JobNotFound,
+    MemoryFull,
     QueueFull,
     StoreUnavailable,
     WrongState,
@@ -59,6 +60,7 @@ TABLE: dict[type[Exception], Kind] = {
     InvalidJob: Kind(422, "invalid-fields", "Fields that are wrong"),
     IdempotencyConflict: Kind(422, "idempotency-conflict", "Used before with another body"),
     QueueFull: Kind(503, "queue-full", "The queue is full"),
+    MemoryFull: Kind(503, "memory-full", "Redis has no room for more jobs"),
     StoreUnavailable: Kind(503, "storage-unavailable", "Redis is not available"),
 }
 PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -124,6 +126,8 @@ def _kind(error: Exception) -> Kind:
 
 def _detail(kind: Kind, error: Exception) -> str:
     match error:
+        case MemoryFull():
+            return "the jobs already accepted go on; try again when some are done"
         case StoreUnavailable():
             # The cause is in the log: it names addresses that are nobody's business.
             return "Redis does not answer, or takes no writes; nothing is known to have changed"

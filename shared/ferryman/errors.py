@@ -9,6 +9,8 @@
       IdempotencyConflict         an id or key used again with another body
       QueueFull                   the queue holds as many waiting jobs as it may
       StoreUnavailable            Redis did not answer in time, or refuses writes
+        MemoryFull                Redis is full, or so nearly that it takes no new jobs
+        StoreDamaged              a key holds what Ferryman did not put there
 
 `Retry`, `Bury` and `Snooze` (handler signals) are not errors; they live in `registry`.
 How each error reads over HTTP is one table, in `ferryman_api.problems`.
@@ -93,3 +95,17 @@ class StoreUnavailable(FerrymanError):
     def __init__(self, reason: str, retry_after: int = 1) -> None:
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class MemoryFull(StoreUnavailable):
+    """Redis is full, or so nearly that room is kept for the jobs it has; none was accepted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, retry_after=5)
+
+
+class StoreDamaged(StoreUnavailable):
+    """A key holds another type than Ferryman put there; upkeep sets it aside within 10 s."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, retry_after=10)

@@ -8,6 +8,7 @@ Next on the way of a job: `lifecycle`, then `client`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,9 @@ ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 QUEUE_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Queue names: no colon, so that a key can be read back into its parts."""
+
+END_OF_TIME = 253_402_300_800.0
+"""The year 10000, which no date can name."""
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = "normal"
@@ -144,11 +148,11 @@ class Job:
             max_attempts=_int(raw.get("max_attempts")),
             timeout=_float(raw.get("timeout")),
             backoff=_backoff(raw.get("backoff")),
-            created_at=float(raw.get("created_at", 0)),
-            started_at=_float(raw.get("started_at")),
-            completed_at=_float(raw.get("completed_at")),
-            run_at=_float(raw.get("run_at")),
-            expires_at=_float(raw.get("expires_at")),
+            created_at=moment(raw.get("created_at", "0")),
+            started_at=_moment(raw.get("started_at")),
+            completed_at=_moment(raw.get("completed_at")),
+            run_at=_moment(raw.get("run_at")),
+            expires_at=_moment(raw.get("expires_at")),
             error=raw.get("error"),
             errors=[json.loads(line) for line in raw.get("errors", "").split("\n") if line],
             result=raw.get("result"),
@@ -159,13 +163,13 @@ class Job:
             meta=json.loads(raw.get("meta", "{}")),
             cancel_requested="cancel_requested" in raw,
         )
-        job.updated_at = _latest(job, _float(raw.get("updated_at")))
+        job.updated_at = _latest(job, _moment(raw.get("updated_at")))
         return job
 
 
 def _latest(job: Job, stored: float | None) -> float:
     # Most verbs leave a time of their own; only those that do not store `updated_at`.
-    failed = [float(e["failed_at"]) for e in job.errors[-1:] if "failed_at" in e]
+    failed = [moment(e["failed_at"]) for e in job.errors[-1:] if "failed_at" in e]
     times: tuple[float | None, ...] = (
         stored,
         job.created_at,
@@ -176,12 +180,32 @@ def _latest(job: Job, stored: float | None) -> float:
     return max((t for t in times if t is not None), default=0.0)
 
 
+def number(text: str | float) -> float:
+    """A finite number; ValueError for anything else, "nan" and "inf" too."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"not a number: {text!r}")
+    return value
+
+
+def moment(text: str | float) -> float:
+    """A time before the year 10000; ValueError for anything else."""
+    value = number(text)
+    if not 0 <= value < END_OF_TIME:
+        raise ValueError(f"not a time: {text!r}")
+    return value
+
+
 def _int(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
 def _float(text: str | None) -> float | None:
-    return None if text is None else float(text)
+    return None if text is None else number(text)
+
+
+def _moment(text: str | None) -> float | None:
+    return None if text is None else moment(text)
 
 
 def _backoff(text: str | None) -> Backoff | None:

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from ferryman.check import inspect, keyspace, repair
 from ferryman.check.repair import apply
 from ferryman.config import Settings
+from ferryman.errors import StoreUnavailable
 from ferryman.store import calls
 from ferryman.store.audit import Audit
 
@@ -345,7 +346,7 @@ def test_whatever_was_done_to_the_data_it_is_mended_and_work_goes_on(town, seed)
     roll, snapshot, done = random.Random(seed), town.world.snapshot(), []
     for _ in range(roll.randint(1, 8)):
         done.append(harm(town, roll, snapshot))
-        with contextlib.suppress(ResponseError):
+        with contextlib.suppress(ResponseError, StoreUnavailable):
             town.redis(*done[-1])
     _, after = town.repair()
     assert [f for f in after.findings if f.repair] == [], done

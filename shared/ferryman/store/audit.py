@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ferryman.config import Settings
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import StoreDamaged, StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call
-from ferryman.store.connect import as_unavailable, encoded
+from ferryman.store.connect import as_unavailable, encoded, first_word
 from ferryman.store.records import Recovery
 from ferryman.store.scripts import scripts
 from ferryman.store.store import Store
@@ -282,7 +282,7 @@ class Audit(Store):
         """As ever; stops where it meets something odd, which the next audit sees."""
         try:
             return super().recover(worker, entry, error)
-        except ResponseError:
+        except (ResponseError, StoreDamaged):
             return Recovery(0, 0, 0, 0)
 
     def note(self, at: float, violations: int) -> None:
@@ -298,13 +298,11 @@ class Audit(Store):
         return self.calls._call(verb, "", *args)
 
     def _ask(self, verb: str, *args: Arg) -> Any:
-        """A script's reply; None when it met a key of the wrong type, or a counter of no number."""
+        """A script's reply; None when one that only reads met a key of the wrong type."""
         try:
             return self._run(self._call(verb, *args))
-        except ResponseError as error:
-            if _says_what_is_there(error):
-                return None
-            raise
+        except StoreDamaged:
+            return None
 
     def _scripts(self, calls: Sequence[Call]) -> list[Any]:
         def send(call: Call) -> tuple[Any, ...]:
@@ -335,10 +333,7 @@ class Audit(Store):
 
 
 def _says_what_is_there(error: RedisError) -> bool:
-    told = ("WRONGTYPE", "hash value is not", "increment or decrement would overflow")
-    return isinstance(error, NoScriptError) or (
-        isinstance(error, ResponseError) and str(error).startswith(told)
-    )
+    return isinstance(error, NoScriptError) or first_word(error) == "WRONGTYPE"
 
 
 def _text(raw: bytes) -> str:

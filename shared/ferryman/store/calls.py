@@ -130,6 +130,9 @@ class Calls:
     def resume(self, queue: str) -> Call:
         return self._call("resume", "", queue)
 
+    def recent(self, before: int | None, number: int) -> Call:
+        return self._call("recent", "", "" if before is None else before, number)
+
     def stats(self) -> Call:
         return self._call("stats", "")
 

@@ -26,7 +26,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from ferryman.config import Settings, mask
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import MemoryFull, StoreDamaged, StoreUnavailable
 
 BLOCK = 2.0
 """Seconds one BLMOVE waits. Well under the lease, so that a dead worker's claim ends soon."""
@@ -34,22 +34,15 @@ BLOCK = 2.0
 BLOCK_TIMEOUT = 5.0
 """Socket timeout of a blocking connection: over BLOCK, or every idle wait would be an error."""
 
-REFUSALS = (
-    "OOM",
-    "LOADING",
-    "BUSY",
-    "READONLY",
-    "MISCONF",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "UNBLOCKED",
-    "NOREPLICAS",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
+REFUSALS = frozenset(
+    "OOM LOADING BUSY READONLY MISCONF MASTERDOWN CLUSTERDOWN TRYAGAIN UNBLOCKED NOREPLICAS NOAUTH "
+    "WRONGPASS NOPERM EXECABORT MOVED ASK".split()
 )
 """First words of replies that say Redis cannot do this now; the command changed nothing."""
+
+REFUSED_SCRIPTS = ("The user executing the script can't", "ACL failure in script", "Script killed")
+"""What follows ERR when a script was refused a command (Redis 7.0, Valkey), or was killed: Redis
+lets nobody kill one that has written."""
 
 
 def pool(settings: Settings, timeout: float) -> redis.ConnectionPool:
@@ -96,16 +89,26 @@ def as_unavailable(error: RedisError, address: str) -> StoreUnavailable | None:
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"Redis at {where} did not answer in time")
     if isinstance(error, ResponseError):
-        text = str(error)
-        # redis-py takes the codes it knows off the text and keeps them beside it.
-        word = error.status_code or text.split(" ", 1)[0]
-        if word == "OOM" or "command not allowed when used memory" in text:
-            return StoreUnavailable("Redis is out of memory and takes no new jobs", retry_after=5)
-        return StoreUnavailable(f"Redis refused: {text}") if word in REFUSALS else None
+        return _refusal(first_word(error), str(error))
     if isinstance(error, InvalidResponse):
         return StoreUnavailable(f"what answers at {where} is not a Redis server")
     if isinstance(error, ConnectionError):
         return StoreUnavailable(f"cannot reach Redis at {where}: {error}")
+    return None
+
+
+def first_word(error: RedisError) -> str:
+    """The code of an error. redis-py takes those it knows off the text and keeps them beside it."""
+    return error.status_code or str(error).split(" ", 1)[0]
+
+
+def _refusal(word: str, text: str) -> StoreUnavailable | None:
+    if word == "OOM":
+        return MemoryFull("Redis is out of memory and takes no new jobs")
+    if word == "WRONGTYPE":
+        return StoreDamaged("a key holds another type than it should: see `ferryman check`")
+    if word in REFUSALS or text.startswith(REFUSED_SCRIPTS):
+        return StoreUnavailable(f"Redis refused: {text.removeprefix(word).strip()} ({word})")
     return None
 
 

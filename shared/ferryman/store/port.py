@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ferryman.config import Settings
 from ferryman.decision import Decision
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import StoreDamaged, StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Calls
 from ferryman.store.connect import BLOCK_TIMEOUT, pool
@@ -80,6 +80,8 @@ class Port:
     def running(self) -> list[str]:
         """The ids in this child's own list, by Redis."""
         reply = self._wire.command("LRANGE", self._keys.running(self._worker), 0, -1)
+        if isinstance(reply, StoreDamaged):
+            return []  # the next claim sets aside what lies there
         if isinstance(reply, StoreUnavailable):
             raise reply
         return [i.decode("utf-8", "surrogateescape") for i in reply]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ferryman.decision import Decision
+from ferryman.job import moment, number
 from ferryman.lifecycle import State
 
 
@@ -60,7 +61,7 @@ def _claimed(raw: Sequence[Any]) -> Claimed:
         job_type,
         "{}" if payload is None else payload,
         queue,
-        float(created_at or 0),
+        moment(created_at or "0"),
     )
     return _with_options(row, text[4:]) if len(text) > 4 else row
 
@@ -73,7 +74,7 @@ def _with_options(row: Claimed, text: Sequence[str | None]) -> Claimed:
         failures=int(failures or 0),
         crashes=int(crashes or 0),
         max_attempts=int(most) if most else None,
-        timeout=float(timeout) if timeout else None,
+        timeout=number(timeout) if timeout else None,
         backoff=backoff,
         tags=tags,
         meta=meta,
@@ -159,20 +160,37 @@ def stats(reply: Sequence[Any]) -> Stats:
     queues = {}
     for name, fields in zip(reply[3][::2], reply[3][1::2], strict=True):
         own = pairs(fields)
-        queues[name.decode()] = {s.value: int(own.get(s, 0)) for s in State} | {
+        queues[name.decode("utf-8", "backslashreplace")] = {
+            s.value: _count(own.get(s)) for s in State
+        } | {
             "paused": int("paused" in own)
         }
     prefix = "duration_le_"
     return Stats(
-        states={s: int(raw.get(s, 0)) for s in State},
-        events={k: int(v) for k, v in raw.items() if k.endswith("_total")},
-        durations={k[len(prefix) :]: int(v) for k, v in raw.items() if k.startswith(prefix)},
-        duration_sum=float(raw.get("duration_sum", 0)),
+        states={s: _count(raw.get(s)) for s in State},
+        events={k: _count(v) for k, v in raw.items() if k.endswith("_total")},
+        durations={k[len(prefix) :]: _count(v) for k, v in raw.items() if k.startswith(prefix)},
+        duration_sum=_sum(raw.get("duration_sum", "0")),
         dlq_size=reply[1],
         workers=reply[2],
         queues=queues,
         claim_age=float(reply[4]),
     )
+
+
+def _count(text: str | None) -> int:
+    """A counter; 0 for what is none: the next script that adds to it begins there too."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def _sum(text: str) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        return 0.0
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, str]:

@@ -34,8 +34,12 @@ def scripts() -> dict[str, Script]:
 
 
 def _read(folder: Traversable, name: str) -> Script:
-    def included(match: re.Match[str]) -> str:
-        return (folder / "include" / f"{match[1]}.lua").read_text("utf-8")
-
-    text = _INCLUDE.sub(included, (folder / name).read_text("utf-8"))
+    text = _text(folder, name)
     return Script(name[:-4], text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 (Redis' own key)
+
+
+def _text(folder: Traversable, name: str) -> str:
+    def included(match: re.Match[str]) -> str:
+        return _text(folder, f"include/{match[1]}.lua")
+
+    return _INCLUDE.sub(included, (folder / name).read_text("utf-8"))

@@ -31,7 +31,7 @@ from ferryman.keys import Keys
 from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call, Calls
-from ferryman.store.connect import as_unavailable, encoded, is_lost_connection, pool
+from ferryman.store.connect import as_unavailable, encoded, first_word, is_lost_connection, pool
 from ferryman.store.records import Accepted, Beat, Promotion, Recovery, Stats
 from ferryman.store.scripts import scripts
 
@@ -75,7 +75,7 @@ class Store:
         reply = self._run(self.calls.enqueue(drafts))
         match reply[0]:
             case b"OK":
-                ids = [i.decode() for i in reply[1::2]]
+                ids = [_id(i) for i in reply[1::2]]
                 return [Accepted(i, bool(n)) for i, n in zip(ids, reply[2::2], strict=True)]
             case b"FULL":
                 raise QueueFull(reply[1].decode(), reply[2])
@@ -180,12 +180,12 @@ class Store:
         """
         call = self.calls.beat(supervisor, busy, queues, ages or {}, instance)
         leads, alive, cancels, late, alone, now_on = self._run(call)
-        names = [v.decode() for v in cancels]
+        names = [_id(v) for v in cancels]
         return Beat(
             bool(leads),
             [w for w, ok in zip(busy, alive, strict=True) if not ok],
             list(zip(names[::2], names[1::2], strict=True)),
-            records.pairs(late),
+            dict(zip(map(_id, late[::2]), map(_id, late[1::2]), strict=True)),
             alone,
             now_on.decode(),
         )
@@ -193,12 +193,12 @@ class Store:
     def sweep(self, first: int = 0) -> tuple[int, list[str]]:
         """Reaped workers whose list is not empty, among 100 names from `first`; names looked at."""
         looked, *found = self._run(self.calls.sweep(first))
-        return looked, [w.decode() for w in found]
+        return looked, [_id(w) for w in found]
 
     def running(self, worker: str) -> list[str]:
         """The ids in a worker's list, the oldest claim first."""
         ids = self._command("LRANGE", self.keys.running(worker), 0, -1)
-        return [i.decode("utf-8", "surrogateescape") for i in ids]
+        return [_id(i) for i in ids]
 
     def await_wake(self, seconds: float) -> bool:
         """Wait for the token that a job due before all others leaves; at most `seconds`.
@@ -232,21 +232,9 @@ class Store:
 
         A job's place is how many were created up to it, so it stays while others come.
         """
-        total = int(self._command("HGET", self.keys("stats"), "created_total") or 0)
-        first = 0 if before is None else max(0, total - before + 1)
-        # Jobs created between the two reads shift the list; the second read says by how many.
-        reply = self._pipeline(
-            [
-                ("HGET", self.keys("stats"), "created_total"),
-                ("LRANGE", self.keys("recent"), first, first + number - 1),
-            ],
-            transaction=True,
-        )
-        top = int(reply[0] or 0) - first
-        placed = [(top - i, job_id.decode()) for i, job_id in enumerate(reply[1])]
-        kept = [p for p in placed if before is None or p[0] < before]
-        # None left of some: more came between the two reads than were asked for.
-        return kept if kept or not placed else self.recent(before, number)
+        total, first, *ids = self._run(self.calls.recent(before, number))
+        top = total - first
+        return [(top - i, _id(raw)) for i, raw in enumerate(ids[: max(top, 0)])]
 
     def facets(self, ids: Sequence[str]) -> list[tuple[str | None, ...]]:
         """(state, type, queue) of each id, None where it is gone: enough to filter by."""
@@ -263,7 +251,7 @@ class Store:
     def dead(self, first: int, number: int) -> list[Job]:
         """Dead letters, newest first."""
         ids = self._command("LRANGE", self.keys("dlq"), first, first + number - 1)
-        return self.get_many([i.decode("utf-8", "surrogateescape") for i in ids])
+        return self.get_many([_id(i) for i in ids])
 
     def stats(self) -> Stats:
         """Every counter at one moment."""
@@ -309,18 +297,16 @@ class Store:
     def _command(self, *args: Any) -> Any:
         return self._attempt(lambda: self._redis.execute_command(*encoded(args)))
 
-    def _pipeline(
-        self, commands: Sequence[tuple[Any, ...]], transaction: bool = False
-    ) -> list[Any]:
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The replies in order; a command that met a key of another type gives its error."""
 
         def send() -> Any:
-            with self._redis.pipeline(transaction=transaction) as pipe:
+            with self._redis.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*encoded(command))
                 replies = pipe.execute(raise_on_error=False)
             for reply in replies:
-                if isinstance(reply, RedisError) and not str(reply).startswith("WRONGTYPE"):
+                if isinstance(reply, RedisError) and first_word(reply) != "WRONGTYPE":
                     raise reply
             return replies
 
@@ -357,9 +343,11 @@ class Store:
             return reply
 
     def _state(self, job_id: str, reply: bytes) -> State:
-        if reply == b"missing":
-            raise JobNotFound(job_id)
-        return State(reply.decode())
+        """The state in a reply; what is no state is the record of no job any more."""
+        try:
+            return State(_id(reply))
+        except ValueError:
+            raise JobNotFound(job_id) from None
 
 
 def _record(job_id: str, reply: Any) -> Job | None:
@@ -370,8 +358,13 @@ def _record(job_id: str, reply: Any) -> Job | None:
         return None
     try:
         return Job.from_fields(job_id, raw)
-    except (KeyError, ValueError, TypeError, ConfigError):
+    except (KeyError, ValueError, TypeError, ConfigError, RecursionError):
         return None
+
+
+def _id(raw: bytes) -> str:
+    """An id or a name; foreign bytes stay what they are, and go back as such."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _text(value: bytes | None) -> str | None:
