@@ -70,13 +70,20 @@ local function start(id, job, j)
   hand_out(id, attempt, j)
 end
 
+-- What makes a record no job; what a run does not need may be damaged, the worker parks it.
+local function unfit(j)
+  if not j[TYPE] then return 'no type' end
+  local attempt, queue = j[ATTEMPT], j[QUEUE]
+  if attempt and (#attempt > 15 or not string.find(attempt, '^%d+$')) then return 'no attempt' end
+  if string.find(queue, '[^%w._-]') or queue == '' then return 'no queue' end
+end
+
 local function read(job)
   local j = redis.pcall('HMGET', job, unpack(NAMES))
   if j.err then return nil, 'not a hash' end
   if not j[STATE] then return nil, 'no such job' end
-  local is_job = j[TYPE] and tonumber(j[ATTEMPT] or 0)
-  if not j[DROPPED] and not is_job then return nil, 'not a job' end
   j[QUEUE] = j[QUEUE] or 'default'
+  if not j[DROPPED] then return j, unfit(j) end
   return j
 end
 
@@ -84,7 +91,7 @@ end
 local function begin(id)
   local job = P .. 'job:' .. id
   local j, wrong = read(job)
-  if not j then
+  if wrong then
     remove(id)
     quarantine(id, 'running:' .. W, wrong)
   elseif j[DROPPED] then

@@ -15,7 +15,7 @@ local state, queue = j[1], j[2] or 'default'
 if not state or j[4] then return 'missing' end
 if state == 'running' then return state end
 
-local dropped = tonumber(j[3] or 0)
+local dropped = whole(j[3])
 if state == 'pending' then dropped = dropped + 1 end
 if state == 'scheduled' then redis.call('ZREM', P .. 'scheduled', id) end
 if state == 'failed' then redis.call('LREM', P .. 'dlq', 1, id) end

@@ -36,21 +36,21 @@ local function repeats(job, seen)
     local known = redis.call('HMGET', P .. 'job:' .. id, 'state', 'digest', 'deleted', 'dropped',
       'lies_in')
     if known[1] and not known[3] then return id, known[2] or '' end
-    if id == job.id then job.dropped, job.lies_in = known[4], known[5] end
+    if id == job.id then job.dropped, job.lies_in = known[4] and whole(known[4]), known[5] end
   end
 end
 
 local function room(queue, more)
   local q = redis.call('HMGET', P .. 'queue:' .. queue, 'max_pending', 'pending', 'scheduled',
     'blocked')
-  local limit = tonumber(q[1] or MAX_PENDING)
-  return tonumber(q[2] or 0) + tonumber(q[3] or 0) + tonumber(q[4] or 0) + more <= limit, limit
+  local limit = q[1] and string.find(q[1], '^%d+$') and tonumber(q[1]) or MAX_PENDING
+  return whole(q[2]) + whole(q[3]) + whole(q[4]) + more <= limit, limit
 end
 
 -- A deleted job of this id may have left an entry in a list, perhaps of another queue: it goes, so
 -- that the id lies where it belongs. Only this rare case searches a list.
 local function clear_away(job)
-  for _, place in ipairs({'pending:', 'held:'}) do
+  for _, place in ipairs(job.lies_in and {'pending:', 'held:'} or {}) do
     job.dropped = job.dropped - redis.call('LREM', P .. place .. job.lies_in, 1, job.id)
   end
   redis.call('DEL', P .. 'job:' .. job.id)

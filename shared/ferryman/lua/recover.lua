@@ -18,10 +18,10 @@ local RUNNING, CRASHES, AGAIN = P .. 'running:' .. W, 3, 5
 local recovered, buried, alone = 0, 0, 0
 
 local function crash(id, job, j)
-  local crashes = (tonumber(j[5]) or 0) + 1
+  local crashes = whole(j[5]) + 1
   local queue = j[3] or 'default'
   redis.call('HSET', job, 'crashes', crashes, 'error', ARGV[6],
-    'errors', with_error(j[7], '{"attempt":' .. (j[10] or 0) .. ',' .. string.sub(ARGV[5], 2)))
+    'errors', with_error(j[7], '{"attempt":' .. whole(j[10]) .. ',' .. string.sub(ARGV[5], 2)))
   if j[8] then
     cancelled(id, queue, 'running', j[9])
   elseif crashes >= CRASHES then

@@ -12,7 +12,7 @@ local function mine(id, attempt)
       and redis.call('LREM', P .. 'running:' .. W, 1, id) == 1 then
       return {
         key = P .. 'job:' .. id, queue = j[5] or 'default', priority = j[6], alone = j[7],
-        failures = tonumber(j[8]) or 0, errors = j[9], cancel = j[10], dropped = j[11],
+        failures = whole(j[8]), errors = j[9], cancel = j[10], dropped = j[11],
       }
     end
     if j[4] == attempt then return nil, OK end
