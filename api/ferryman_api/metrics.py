@@ -46,6 +46,7 @@ EVENTS = {
     "deleted": "Jobs deleted",
     "dropped": "Ids of cancelled or deleted jobs skipped at a claim",
     "quarantined": "Foreign or corrupt list elements set aside",
+    "forgotten": "Finished jobs forgotten before their time to free memory",
 }
 """`ferryman_jobs_<name>_total`."""
 
@@ -93,6 +94,13 @@ def _jobs(stats: Stats) -> Iterator[Metric]:
     for name, about in EVENTS.items():
         total = stats.events.get(f"{name}_total", 0)
         yield CounterMetricFamily(f"ferryman_jobs_{name}_total", about, total)
+    refused = CounterMetricFamily(
+        "ferryman_jobs_refused_total", "Jobs refused for want of room", labels=["reason"]
+    )
+    total, memory = (stats.events.get(f"refused_{name}", 0) for name in ("total", "memory_total"))
+    refused.add_metric(["memory"], memory)
+    refused.add_metric(["queue"], total - memory)
+    yield refused
 
 
 def _durations(stats: Stats) -> Metric:
@@ -139,3 +147,13 @@ def _gauges(stats: Stats) -> Iterator[Metric]:
         "Workers that found other data behind the address they work on",
         stats.events.get("replaced_total", 0),
     )
+    yield GaugeMetricFamily(
+        "ferryman_memory_gate", "1: Redis is nearly full, no new jobs", int(stats.memory_gate)
+    )
+    if stats.violations is not None:
+        yield GaugeMetricFamily(
+            "ferryman_invariant_violations", "Found by the last check", stats.violations
+        )
+        yield GaugeMetricFamily(
+            "ferryman_check_age_seconds", "Time since the last check", stats.check_age
+        )

@@ -49,6 +49,9 @@ APP_BROKEN = "app.broken"  # the application named by FERRYMAN_APP does not load
 REDIS_LOST = "redis.lost"
 REDIS_BACK = "redis.back"
 DATA_REPLACED = "data.replaced"  # FLUSHALL, or another server behind the same address
+MEMORY_SHORT = "memory.short"  # Redis is nearly full: no new jobs
+MEMORY_FORGETTING = "memory.forgetting"  # still: finished jobs go before their time
+MEMORY_FREE = "memory.free"
 
 # The API.
 API_STARTED = "api.started"

@@ -189,3 +189,34 @@ def test_redis_away_is_a_problem_for_who_asks_for_json(deaf):
     answer = deaf.get("/metrics", headers={"Accept": "application/json"})
     assert answer.status_code == 503
     assert answer.content_type == "application/problem+json"
+
+
+def test_what_is_refused_for_want_of_room_is_counted_by_its_reason(
+    client, make_client, post, store
+):
+    post()
+    full = make_client(max_pending=1)
+    assert full.post("/jobs", json={"type": "a"}).status_code == 503
+    seconds, _ = store.command("TIME")
+    gate = ("memory_gate", seconds.decode(), "memory_seen", seconds.decode())
+    assert samples(client)["ferryman_memory_gate"] == 0
+    store.command("HSET", store.keys("meta"), *gate)
+    for _ in range(2):
+        answer = client.post("/jobs", json={"type": "a"})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.json["type"] == "https://ferryman.dev/problems/memory-full"
+    found = samples(client)
+    assert found["ferryman_memory_gate"] == 1
+    assert found["ferryman_jobs_refused_total{reason=memory}"] == 2
+    assert found["ferryman_jobs_refused_total{reason=queue}"] == 1
+
+
+def test_the_last_check_and_its_age_are_told(client, store):
+    found = samples(client)
+    assert "ferryman_invariant_violations" not in found, "a zero would look like a check"
+    seconds, _ = store.command("TIME")
+    audit = ("at", str(int(seconds) - 60), "violations", "3")
+    store.command("HSET", store.keys("audit"), *audit)
+    found = samples(client)
+    assert found["ferryman_invariant_violations"] == 3
+    assert 60 <= found["ferryman_check_age_seconds"] < 120

@@ -239,7 +239,7 @@ def test_one_full_queue_refuses_the_whole_call(make_world, settings, keys):
     jobs = [Draft(id="c", type="noop"), Draft(id="d", type="noop", queue="full")]
     with world.changes() as changed, pytest.raises(QueueFull, match=r"'full' is full: 2"):
         world.store.enqueue(jobs)
-    assert changed == {}
+    assert changed == {"stats": {"refused_total": 2}}
 
 
 def test_a_queue_is_full_by_what_waits_not_by_what_runs(make_world, settings, keys):

@@ -84,6 +84,8 @@ class Upkeep:
         self.types: dict[str, Any] = {}
         self.gone: SimpleQueue[Gone | None] = SimpleQueue()
         self.watch = Watch(settings.lease)
+        self.forgotten: int | None = None
+        """Jobs forgotten early since the memory gate closed; None while it is open."""
 
     def run(self) -> None:
         """Serve until the supervisor says stop, or is gone."""
@@ -277,6 +279,7 @@ class Upkeep:
                 continue
             try:
                 next_in = self._promote()
+                self._make_room()
                 self.store.await_wake(min(max(next_in, 0.001), WAKE))
             except StoreUnavailable:
                 self.store.close()
@@ -295,6 +298,22 @@ class Upkeep:
                 return done.next_in
             if not done.promoted:
                 return 0.05  # due, yet nothing moved: another upkeep was faster
+
+    def _make_room(self) -> None:
+        """While Redis stays nearly full, forget finished jobs early, up to 10,000 at a time."""
+        for _ in range(50):
+            done = self.store.forget()
+            if done.closed and self.forgotten is None:
+                self.forgotten = 0
+                log.warning(logs.MEMORY_SHORT, worker=self.supervisor)
+            elif not done.closed and self.forgotten is not None:
+                log.info(logs.MEMORY_FREE, forgotten=self.forgotten)
+                self.forgotten = None
+            if not done.forgotten:
+                return
+            if not self.forgotten:
+                log.warning(logs.MEMORY_FORGETTING, worker=self.supervisor)
+            self.forgotten = (self.forgotten or 0) + done.forgotten
 
 
 def _as_claimed(job: Job, attempt: int | None = None) -> Claimed:

@@ -7,6 +7,7 @@
 --   {worker, id asked to stop, ...}, {worker past its lease, its beat, ...},
 --   jobs of the queues that wait to run alone, instance of these data | ''}.
 -- @include head
+-- @include gate
 local lease, known_instance, n = now + tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local alive, cancels, late, alone = {}, {}, {}, 0
 local instance = redis.call('HGET', P .. 'meta', 'instance') or ''
@@ -53,7 +54,10 @@ for i = 7 + 3 * n, #ARGV do
 end
 -- The upkeep lease only saves work: every step of upkeep may run anywhere, any number of times.
 local leader = redis.call('GET', P .. 'upkeep')
-if not leader or leader == W then redis.call('SET', P .. 'upkeep', W, 'PX', 3000) end
+if not leader or leader == W then
+  redis.call('SET', P .. 'upkeep', W, 'PX', 3000)
+  watch_memory()
+end
 if known_instance ~= '' and instance ~= '' and instance ~= known_instance then
   redis.call('HINCRBY', P .. 'stats', 'replaced_total', 1)
 end

@@ -4,12 +4,14 @@
 -- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job:
 --   id, queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields,
 --   (field, value)...
--- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth} or {'FULL', queue, limit}.
+-- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth}, {'FULL', queue, limit} or {'MEMORY'}. What is
+--   refused for want of room is counted; nothing else is written.
 -- Races with a repeat of itself: the same id or key is answered with the first job.
 -- @include head
 -- @include count
 -- @include push
 -- @include schedule
+-- @include gate
 local MAX_PENDING, RECENT_CAP, KEY_TTL = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 
 local function read_jobs()
@@ -75,22 +77,30 @@ local function write(job)
   count('created_total')
 end
 
-local jobs, seen, more, answer = read_jobs(), {}, {}, {'OK'}
+local function refused(n, why)
+  count('refused_total', n)
+  if why[1] == 'MEMORY' then count('refused_memory_total', n) end
+  write_counts()
+  return why
+end
+
+local jobs, seen, more, fresh, answer = read_jobs(), {}, {}, 0, {'OK'}
 for n, job in ipairs(jobs) do
   local id, digest = repeats(job, seen)
   if id and digest ~= job.digest and job.digest ~= '' then return {'CONFLICT', n} end
   if not id then
     id, job.is_new = job.id, true
-    more[job.queue] = (more[job.queue] or 0) + 1
+    more[job.queue], fresh = (more[job.queue] or 0) + 1, fresh + 1
     seen['id:' .. id] = job.digest
     if job.key ~= '' then seen['idem:' .. job.key] = id end
   end
   answer[#answer + 1] = id
   answer[#answer + 1] = job.is_new and 1 or 0
 end
+if fresh > 0 and gate_is_closed() then return refused(fresh, {'MEMORY'}) end
 for queue, n in pairs(more) do
   local fits, limit = room(queue, n)
-  if not fits then return {'FULL', queue, limit} end
+  if not fits then return refused(fresh, {'FULL', queue, limit}) end
 end
 for _, job in ipairs(jobs) do
   if job.is_new then write(job) end

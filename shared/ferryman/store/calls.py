@@ -25,6 +25,14 @@ KEY_TTL = 86_400
 REAPED_TTL = 86_400
 """Seconds a reaped worker's list is looked at again: a day."""
 
+PRESSED = 10.0
+"""Seconds the memory gate must have been closed before finished jobs are forgotten early."""
+
+FORGET_BATCH = 200
+KEEP_NEWEST = 1_000
+KEEP_SECONDS = 300.0
+"""Of finished jobs the newest, and those that ended a moment ago, are never forgotten early."""
+
 
 class Call(NamedTuple):
     """A script to run: its verb and its ARGV."""
@@ -120,6 +128,9 @@ class Calls:
         args: list[Arg] = [part for w, n in busy.items() for part in (w, n, ages.get(w, ""))]
         head = (self.settings.lease, instance, len(busy))
         return self._call("beat", supervisor, *head, *args, *queues)
+
+    def forget(self) -> Call:
+        return self._call("forget", "", PRESSED, FORGET_BATCH, KEEP_NEWEST, KEEP_SECONDS)
 
     def sweep(self, first: int, number: int = 100) -> Call:
         return self._call("sweep", "", REAPED_TTL, number, first)

@@ -112,6 +112,13 @@ class Promotion(NamedTuple):
     next_in: float | None
 
 
+class Forgetting(NamedTuple):
+    """One call of forget: whether the memory gate is closed, and how many jobs went."""
+
+    closed: bool
+    forgotten: int
+
+
 class Beat(NamedTuple):
     """What a supervisor learns with its beat."""
 
@@ -140,6 +147,12 @@ class Stats:
     queues: Mapping[str, Mapping[str, int]]
     claim_age: float = 0.0
     """Seconds since a worker heard Redis: the most of all on the roll."""
+    memory_gate: bool = False
+    """Closed: no new jobs, for Redis is nearly full."""
+    violations: int | None = None
+    """Found by the last `ferryman check`; None when there was none..."""
+    check_age: float = 0.0
+    """...and how many seconds ago that was."""
 
     @property
     def waiting(self) -> int:
@@ -162,9 +175,7 @@ def stats(reply: Sequence[Any]) -> Stats:
         own = pairs(fields)
         queues[name.decode("utf-8", "backslashreplace")] = {
             s.value: _count(own.get(s)) for s in State
-        } | {
-            "paused": int("paused" in own)
-        }
+        } | {"paused": int("paused" in own)}
     prefix = "duration_le_"
     return Stats(
         states={s: _count(raw.get(s)) for s in State},
@@ -174,7 +185,10 @@ def stats(reply: Sequence[Any]) -> Stats:
         dlq_size=reply[1],
         workers=reply[2],
         queues=queues,
-        claim_age=float(reply[4]),
+        claim_age=_sum(reply[4].decode()),
+        memory_gate=bool(reply[5]),
+        violations=None if reply[6] < 0 else reply[6],
+        check_age=_sum(reply[7].decode()),
     )
 
 

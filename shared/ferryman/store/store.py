@@ -22,6 +22,7 @@ from ferryman.errors import (
     ConfigError,
     IdempotencyConflict,
     JobNotFound,
+    MemoryFull,
     QueueFull,
     StoreUnavailable,
     WrongState,
@@ -32,7 +33,7 @@ from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call, Calls
 from ferryman.store.connect import as_unavailable, encoded, first_word, is_lost_connection, pool
-from ferryman.store.records import Accepted, Beat, Promotion, Recovery, Stats
+from ferryman.store.records import Accepted, Beat, Forgetting, Promotion, Recovery, Stats
 from ferryman.store.scripts import scripts
 
 PAUSE = 0.5
@@ -70,13 +71,15 @@ class Store:
     def enqueue(self, drafts: Sequence[Draft]) -> list[Accepted]:
         """Accept jobs, all or none, at most 1,000; a repeat of an accepted one is answered as such.
 
-        Raises QueueFull, IdempotencyConflict, StoreUnavailable.
+        Raises QueueFull, MemoryFull, IdempotencyConflict, StoreUnavailable.
         """
         reply = self._run(self.calls.enqueue(drafts))
         match reply[0]:
             case b"OK":
                 ids = [_id(i) for i in reply[1::2]]
                 return [Accepted(i, bool(n)) for i, n in zip(ids, reply[2::2], strict=True)]
+            case b"MEMORY":
+                raise MemoryFull("Redis is nearly full: no new jobs until some are done")
             case b"FULL":
                 raise QueueFull(reply[1].decode(), reply[2])
             case _:
@@ -194,6 +197,11 @@ class Store:
         """Reaped workers whose list is not empty, among 100 names from `first`; names looked at."""
         looked, *found = self._run(self.calls.sweep(first))
         return looked, [_id(w) for w in found]
+
+    def forget(self) -> Forgetting:
+        """While memory stays short, let up to 200 finished jobs go before their time."""
+        closed, forgotten = self._run(self.calls.forget())
+        return Forgetting(bool(closed), forgotten)
 
     def running(self, worker: str) -> list[str]:
         """The ids in a worker's list, the oldest claim first."""
