@@ -17,6 +17,7 @@ def test_bury_puts_the_job_among_the_dead_letters(world):
             "error": "gone",
             "errors": [{"attempt": 1, "error": "gone", "failed_at": 0}],
             "settled": 1,
+            "settled_by": "bury",
         },
         "stats": {"running": -1, "failed": 1, "failed_total": 1, "dlq_total": 1},
         "queue:default": {"running": -1, "failed": 1},

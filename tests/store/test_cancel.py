@@ -54,6 +54,7 @@ def test_a_run_that_stopped_as_asked_is_cancelled(world):
             "completed_at": 0,
             "cancel_requested": None,
             "settled": 1,
+            "settled_by": "cancel",
             "ttl": 604_800,
         },
         "stats": {"running": -1, "cancelled": 1},

@@ -247,6 +247,7 @@ class Verbs(RuleBasedStateMachine):
         ours = (job.get("state"), job.get("worker")) == ("running", hand.name)
         ours = ours and job.get("attempt") == str(attempt)
         repeat = not ours and job.get("settled") == str(attempt)
+        repeat = repeat and job.get("settled_by", "finish") == verb
         assert hand.settle_by(verb, job_id, attempt) == (ours or repeat)
         self.runs = [run for run in self.runs if run != (job_id, attempt, hand)]
         if ours:

@@ -9,7 +9,12 @@ def test_release_returns_the_job_to_the_head_and_charges_nothing(world):
     assert changed == {
         "running:w": [],
         "pending:default:normal": ["a", "b"],
-        "job:a": {"state": "pending", "settled": 1, "updated_at": 0},
+        "job:a": {
+            "state": "pending",
+            "settled": 1,
+            "settled_by": "release",
+            "updated_at": 0,
+        },
         "stats": {"running": -1, "pending": 1, "released_total": 1},
         "queue:default": {"running": -1, "pending": 1},
     }

@@ -148,3 +148,27 @@ def test_one_refusal_in_a_call_leaves_the_others_alone(world, verb):
     assert world.field("b", "state") == "running"
     assert world.field("a", "state") == world.field("c", "state") != "running"
     assert world.stat("fenced_total") == 1
+
+
+def test_another_settle_of_an_attempt_already_settled_is_refused(world, verb):
+    """OK would tell who asks that a result was stored which was not."""
+    for other in sorted(SETTLES, key="release".__eq__):  # last: its job would be claimed again
+        job_id = f"a-{other}"
+        hand = world.running(job_id, worker=f"w-{other}")
+        assert hand.settle_by(other, job_id)
+        with world.changes() as changed:
+            assert hand.settle_by(verb, job_id) == (verb == other)
+        assert changed == ({} if verb == other else REFUSED)
+
+
+def test_a_finish_is_repeated_also_after_attempts_that_ended_otherwise(world, verb):
+    hand = world.running("a")
+    assert hand.settle_by("snooze" if verb == "finish" else verb, "a")
+    if verb in ("bury", "cancel"):
+        world.store.revive("a")
+    world.make_due("a")
+    world.store.promote()
+    assert hand.claim()[0].attempt == 2
+    assert hand.finish("a", 2)
+    assert hand.finish("a", 2)
+    assert not hand.settle_by("retry", "a", 2)

@@ -9,7 +9,13 @@ def test_snooze_schedules_the_next_run_and_charges_nothing(world):
         "running:w": [],
         "scheduled": {"a": 20},
         "wake": ["1"],
-        "job:a": {"state": "scheduled", "run_at": 20, "settled": 1, "updated_at": 0},
+        "job:a": {
+            "state": "scheduled",
+            "run_at": 20,
+            "settled": 1,
+            "settled_by": "snooze",
+            "updated_at": 0,
+        },
         "stats": {"running": -1, "scheduled": 1, "snoozed_total": 1},
         "queue:default": {"running": -1, "scheduled": 1},
     }

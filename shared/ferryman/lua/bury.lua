@@ -11,10 +11,11 @@
 local answer = {}
 for i = 4, #ARGV, 5 do
   local id, attempt = ARGV[i], ARGV[i + 1]
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'bury')
   if j then
     redis.call('HSET', j.key, 'state', 'failed', 'failures', j.failures + 1, 'error', ARGV[i + 2],
-      'completed_at', NOW, 'settled', attempt, 'errors', with_error(j.errors, ARGV[i + 3]))
+      'completed_at', NOW, 'settled', attempt, 'settled_by', 'bury',
+      'errors', with_error(j.errors, ARGV[i + 3]))
     if ARGV[i + 4] ~= '' then redis.call('HSET', j.key, 'max_attempts', ARGV[i + 4]) end
     redis.call('LPUSH', P .. 'dlq', id)
     shift(j.queue, 'running', 'failed')

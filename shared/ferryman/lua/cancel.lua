@@ -14,9 +14,9 @@ local id, attempt = ARGV[4], ARGV[5]
 local job = P .. 'job:' .. id
 
 local function stopped()
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'cancel')
   if not j then return status end
-  redis.call('HSET', job, 'settled', attempt)
+  redis.call('HSET', job, 'settled', attempt, 'settled_by', 'cancel')
   cancelled(id, j.queue, 'running', j.dropped)
   return OK
 end

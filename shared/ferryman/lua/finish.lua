@@ -23,11 +23,12 @@ end
 
 for i = 4, #ARGV, 4 do
   local id, attempt, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'finish')
   if j then
     redis.call('HSET', j.key, 'state', 'completed', 'completed_at', NOW, 'settled', attempt)
     if result ~= '' then redis.call('HSET', j.key, 'result', result) end
     if j.errors then redis.call('HDEL', j.key, 'error') end
+    if j.settled_by then redis.call('HDEL', j.key, 'settled_by') end
     if not j.dropped then redis.call('EXPIRE', j.key, RETENTION) end
     finished[#finished + 1] = id
     shift(j.queue, 'running', 'completed')

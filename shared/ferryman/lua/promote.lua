@@ -36,9 +36,9 @@ end
 
 local due = redis.call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', NOW, 'LIMIT', 0, ARGV[4])
 for _, id in ipairs(due) do promote(id) end
--- The tokens so far stand for jobs this call has seen, its answer says when the next is due. There
--- may be a million by hand: each would wake upkeep.
-redis.call('UNLINK', P .. 'wake')
+-- There is one token at most; a million by hand would wake upkeep once each. All that is there now
+-- stands for jobs this call has seen: its answer says when the next is due.
+if redis.call('LLEN', P .. 'wake') > 1 then redis.call('UNLINK', P .. 'wake') end
 forget()
 write_counts()
 local first = redis.call('ZRANGE', P .. 'scheduled', 0, 0, 'WITHSCORES')

@@ -12,9 +12,9 @@
 local alone, answer, n = ARGV[4] == '1', {}, (#ARGV - 4) / 2
 for i = n, 1, -1 do
   local id, attempt = ARGV[3 + 2 * i], ARGV[4 + 2 * i]
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'release')
   if j then
-    redis.call('HSET', j.key, 'settled', attempt, 'updated_at', NOW)
+    redis.call('HSET', j.key, 'settled', attempt, 'settled_by', 'release', 'updated_at', NOW)
     if j.cancel then
       cancelled(id, j.queue, 'running', j.dropped)
     else

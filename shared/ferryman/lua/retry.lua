@@ -13,11 +13,11 @@
 local answer = {}
 for i = 4, #ARGV, 6 do
   local id, attempt = ARGV[i], ARGV[i + 1]
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'retry')
   if j then
     local due = now + tonumber(ARGV[i + 2])
-    redis.call('HSET', j.key, 'failures', j.failures + 1, 'error', ARGV[i + 3], 'settled', attempt,
-      'errors', with_error(j.errors, ARGV[i + 4]))
+    redis.call('HSET', j.key, 'failures', j.failures + 1, 'error', ARGV[i + 3],
+      'settled', attempt, 'settled_by', 'retry', 'errors', with_error(j.errors, ARGV[i + 4]))
     if ARGV[i + 5] ~= '' then redis.call('HSET', j.key, 'max_attempts', ARGV[i + 5]) end
     count('failed_total')
     count('retried_total')

@@ -11,10 +11,10 @@
 local answer = {}
 for i = 4, #ARGV, 3 do
   local id, attempt = ARGV[i], ARGV[i + 1]
-  local j, status = mine(id, attempt)
+  local j, status = mine(id, attempt, 'snooze')
   if j then
     local due = now + tonumber(ARGV[i + 2])
-    redis.call('HSET', j.key, 'settled', attempt, 'updated_at', NOW)
+    redis.call('HSET', j.key, 'settled', attempt, 'settled_by', 'snooze', 'updated_at', NOW)
     if j.cancel then
       cancelled(id, j.queue, 'running', j.dropped)
     else

@@ -6,7 +6,7 @@
 --   first of them (newest: 0)
 -- Returns {names looked at, worker...}.
 -- @include head
--- Scripts that only read cannot set aside what lies in their way; a look at each key they read does.
+-- Scripts that only read cannot set aside what lies in their way: a look at what they read does.
 local READ = {
   LLEN = {'dlq', 'recent', 'finished', 'quarantine', 'wake'}, SCARD = {'queues'},
   ZCARD = {'scheduled', 'workers', 'reaped'}, HLEN = {'stats', 'meta', 'audit'},

@@ -3,7 +3,7 @@
 -- `aside:<key>:<time>` (a counter begins at 0 again), the quarantine says so, and the command runs
 -- once more. Nothing is asked beforehand, and the rest is only made when it is needed: this is in
 -- front of every call of every script.
-local server, redis = redis, {}
+local server, redis = redis, setmetatable({}, {__index = redis})
 local attempt = server.pcall
 
 -- Whether the way is free now. A script that may only read frees none.
