@@ -43,6 +43,7 @@ CHILD_KILLED = "child.killed"
 CHILD_LEAVING = "child.leaving"  # it makes room for a new one: its jobs or its memory are many
 UPKEEP_KILLED = "upkeep.killed"
 LEASE_LOST = "lease.lost"
+BACKOFF_BROKEN = "backoff.broken"  # a type's own formula failed; the usual wait is taken
 APP_BROKEN = "app.broken"  # the application named by FERRYMAN_APP does not load
 
 # Redis, as a worker sees it.

@@ -15,6 +15,7 @@ from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Sn
 from ferryman.job import encode
 from ferryman.registry import Options
 from ferryman.store import Claimed
+from ferryman_worker.formula import watched
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
 
 ERROR_LIMIT = 8192
@@ -43,7 +44,7 @@ def policy(job: Claimed, options: Options, settings: Settings) -> Policy:
         wait = Backoff(**json.loads(job.backoff))
     return Policy(
         max_attempts=most,
-        delay=wait.delay if isinstance(wait, Backoff) else wait,
+        delay=wait.delay if isinstance(wait, Backoff) else watched(job.type, wait),
         timeout=job.timeout or options.timeout or settings.timeout,
         noted_attempts=options.max_attempts if job.max_attempts is None else None,
     )
