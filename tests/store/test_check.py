@@ -89,6 +89,7 @@ PLANTS = {
     "too many failures": ("number p1", "HSET /job:p1 failures 4"),
     "attempt of no number": ("number p1", "HSET /job:p1 attempt 1.5"),
     "attempt of too many digits": ("number p1", "HSET /job:p1 attempt 999999999999999999999"),
+    "an attempt before one that was settled": ("number snoozed", "HSET /job:snoozed attempt 0"),
     "a run of no attempt": ("number run", "HDEL /job:run attempt"),
     "dropped of no number": ("number p1", "HSET /job:p1 dropped x"),
     "no state, in a list": ("corrupt p1", "HDEL /job:p1 state"),
@@ -101,6 +102,7 @@ PLANTS = {
     "a record that is a string": ("wrong_type job:odd", "SET /job:odd x"),
     "stats that is a string": ("wrong_type stats", "SET /stats x"),
     "recent that is a set": ("wrong_type recent", "DEL /recent; SADD /recent x"),
+    "analytics that are a list": ("wrong_type analytics:d", "RPUSH /analytics:d x"),
     "an idempotency key that is a list": ("wrong_type idem:odd", "RPUSH /idem:odd x"),
     "a list of nobody": (
         "ownerless running:ghost",

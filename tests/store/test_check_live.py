@@ -80,7 +80,7 @@ class Traffic:
         assert self.errors == []
 
     def _run(self, seed: int) -> None:
-        roll, store = random.Random(seed), Store(self.settings, timeout=5.0)
+        roll, store = random.Random(seed), Store(self.settings, timeout=20.0)
         ids: deque[str] = deque(maxlen=400)
         try:
             while not self.stopping.wait(0.005):
@@ -137,8 +137,11 @@ def test_a_busy_system_has_no_findings(start_server, start_worker, redis_kind, d
     traffic = Traffic(server.url)
     try:
         reports = []
-        ends = time.monotonic() + 12
-        while time.monotonic() < ends:
+        began = time.monotonic()
+        while time.monotonic() < began + 12 or (
+            time.monotonic() < began + 60  # a busy machine needs longer for as much
+            and (len(reports) < 3 or audit.sums()[0].get("processed_total", 0) <= 100)
+        ):
             reports.append(inspect(audit, settle=0.3))
             if deaths and workers and len(reports) == 3:
                 os.killpg(workers.pop().pid, signal.SIGKILL)

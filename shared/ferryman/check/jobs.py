@@ -264,7 +264,8 @@ def _numbers(sight: Sight) -> Iterable[Finding]:
 
 def _wrong_numbers(sight: Sight) -> Iterable[tuple[str, str, str]]:
     """(field, what it is to be, what was expected of it). An attempt only ever grows."""
-    attempt = str((_whole(sight.fields.get("settled", "")) or 0) + 1)
+    settled = _whole(sight.fields.get("settled", "")) or 0
+    attempt = str(settled + 1)
     tops = {"crashes": CRASHES, "failures": _whole(sight.fields.get("max_attempts", ""))}
     for name in ("attempt", "failures", "crashes", "dropped"):
         text = sight.fields.get(name)
@@ -276,6 +277,8 @@ def _wrong_numbers(sight: Sight) -> Iterable[tuple[str, str, str]]:
             yield name, attempt if name == "attempt" else "", "a whole number"
         elif top and value > top:
             yield name, str(top), f"at most {top}"
+        elif name == "attempt" and value < settled:
+            yield name, str(settled), f"at least {settled}: that one was settled"
 
 
 # How a finding is made.

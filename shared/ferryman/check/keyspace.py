@@ -12,7 +12,7 @@ from ferryman.store.calls import FINISHED_CAP, KEY_TTL, RECENT_CAP
 SCHEMA = 1
 """The version of the data this program knows (lua/register.lua)."""
 
-CAPS = {"recent": RECENT_CAP, "finished": FINISHED_CAP, "quarantine": 10_000}
+CAPS = {"recent": RECENT_CAP, "finished": FINISHED_CAP, "quarantine": 10_000, "wake": 1}
 ROOM = 1_000
 """Elements over a cap that are no finding: several verbs push, only some trim."""
 
@@ -23,7 +23,8 @@ TYPES = {
 }  # fmt: skip
 FAMILIES = {
     "job": "hash", "queue": "hash", "worker": "hash", "stats": "hash", "pending": "list",
-    "held": "list", "running": "list", "cancel": "list", "idem": "string",
+    "held": "list", "running": "list", "cancel": "list", "idem": "string", "analytics": "hash",
+    "tallied": "string",
 }  # fmt: skip
 """Types of keys by their whole name, and by the word before the first colon."""
 

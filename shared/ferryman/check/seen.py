@@ -159,10 +159,12 @@ class Seen:
 def _numbers_fit(raw: Raw) -> bool:
     attempt, failures = raw[_AT["attempt"]], raw[_AT["failures"]]
     crashes, most = raw[_AT["crashes"]], raw[_AT["max_attempts"]]
+    settled = raw[_AT["settled"]]
     return (
         (raw[1] != b"running" if attempt is None else _whole(attempt))
         and (crashes is None or (_whole(crashes) and int(crashes) <= CRASHES))
         and (failures is None or (_whole(failures) and _at_most(failures, most)))
+        and (settled is None or (attempt is not None and _at_most(settled, attempt)))
     )
 
 
@@ -171,7 +173,7 @@ def _whole(number: bytes) -> bool:
 
 
 def _at_most(number: bytes, most: bytes | None) -> bool:
-    return most is None or not _whole(most) or int(number) <= int(most)
+    return most is None or not (_whole(number) and _whole(most)) or int(number) <= int(most)
 
 
 def walk(store: Audit, names: Iterable[str]) -> Iterator[tuple[str, list[bytes]]]:
