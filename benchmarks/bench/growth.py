@@ -144,7 +144,7 @@ def verbs(side: Side) -> dict[str, Callable[[], list[Call]]]:
         "revive": lambda: [calls.revive(i, None) for i in side.finished()],
         "delete": lambda: [calls.delete(i) for i in side.finished()],
         "pause, resume": lambda: [calls.pause(QUEUE), calls.resume(QUEUE)] * 10,
-        "beat": lambda: [calls.beat("bench", {side.worker: 1}, [QUEUE])] * CALLS,
+        "beat": lambda: [calls.beat("bench", {side.worker: 1}, [QUEUE], {}, "")] * CALLS,
         "sweep": lambda: [calls.sweep(0)] * CALLS,
         "stats": lambda: [calls.stats()] * CALLS,
         "enqueue-1000": lambda: [calls.enqueue(_drafts(1000))],

@@ -263,7 +263,7 @@ def test_a_listener_whose_connection_died_without_a_word_is_given_up(
     monkeypatch.setattr(wire, "BLOCK_TIMEOUT", 1.0)
     hand = start(proxy.url)
     until(hand.is_listening)
-    assert proxy.swallow("BLMOVE") == len(LEVELS)
+    until(lambda: proxy.swallow("BLMOVE") == len(LEVELS))
     # The server serves a wait that is still open; what it sends arrives nowhere.
     hand.enqueue("a")
     assert hand.completed("a").attempt == 1

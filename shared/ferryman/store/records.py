@@ -53,7 +53,7 @@ def claimed(raw: Sequence[Any]) -> Claimed:
 
 def _claimed(raw: Sequence[Any]) -> Claimed:
     job_id, attempt, *fields = raw
-    text = [v and v.decode("utf-8", "backslashreplace") for v in fields]
+    text: list[Any] = [None if v is None else v.decode("utf-8", "backslashreplace") for v in fields]
     job_type, payload, created_at, queue = text[:4]
     row = Claimed(
         job_id.decode("utf-8", "surrogateescape"),
