@@ -15,11 +15,12 @@ from waiting import Overrun
 
 from ferryman.draft import draft
 from ferryman.errors import FerrymanError, QueueFull, StoreUnavailable, WrongState
+from ferryman.job import Draft
 from ferryman.store import Store
 
 Draw = Callable[[random.Random], dict[str, Any]]
-"""Draws the payload and the options of the next job; its type, if it is not `work`; and whether to
-`cancel` it soon after."""
+"""Draws the payload and the options of the next job; its type, if it is not `work`; whether to ask
+only `once`, to ask `again` after the acknowledgement, to `cancel` it soon after."""
 
 THREADS = 3
 
@@ -102,21 +103,26 @@ class Producer:
 
     def _send(self, thread: int, job: dict[str, Any]) -> None:
         self._sent[thread] += 1
-        cancel = job.pop("cancel", False)
+        once, again, cancel = (job.pop(word, False) for word in ("once", "again", "cancel"))
         job_id = f"{self._name}-{thread}-{self._sent[thread]}"
         asked = draft(**{"type": "work", "queue": self._queue} | job, id=job_id)
         self._history.note("attempt", id=job_id)
         end = time.monotonic() + STUBBORN
-        while time.monotonic() < end:  # by the same id: whether it was accepted is not known
-            try:
-                self._store.enqueue([asked])
-            except (StoreUnavailable, QueueFull):
-                time.sleep(0.1)
-                continue
-            self._history.note("ack", id=job_id)
-            if cancel:
-                self._cancel(job_id)
-            return
+        while not self._accepted(asked):  # by the same id: whether it was is not known
+            if once or time.monotonic() > end:
+                return
+            time.sleep(0.1)
+        self._history.note("ack", id=job_id)
+        if again:
+            self._accepted(asked)
+        if cancel:
+            self._cancel(job_id)
+
+    def _accepted(self, asked: Draft) -> bool:
+        with contextlib.suppress(StoreUnavailable, QueueFull):
+            self._store.enqueue([asked])
+            return True
+        return False
 
     def _cancel(self, job_id: str) -> None:
         time.sleep(0.1)  # some of them run by now

@@ -91,7 +91,8 @@ def draw(chance: random.Random) -> dict[str, Any]:
         job["delay"] = chance.uniform(0, 2)
     if rarely(0.1):
         job["type"] = "await"
-    return job | {"payload": payload, "cancel": rarely(0.01)}
+    asking = {"once": rarely(0.1), "again": rarely(0.02), "cancel": rarely(0.01)}
+    return job | asking | {"payload": payload}
 
 
 def _round(
