@@ -46,7 +46,9 @@ def table(result: Result) -> str:
     """A result as Markdown."""
     lines = ["| | measured | asked |", "|---|---|---|", *map(_line, result.rows)]
     said = "; ".join(f"{name} {value}" for name, value in result.facts.items())
-    verdict = "No violation." if result.valid else f"**{len(result.violations)} violations.**"
+    missed = sum(not row.ok for row in result.rows)
+    verdict = f"**{missed} rows not met, {len(result.violations)} violations.**"
+    verdict = "No violation." if result.valid else verdict
     wrong = [f"- {violation}" for violation in result.violations[:20]]
     return "\n".join([*lines, "", f"{verdict} {said}.", *wrong, ""])
 

@@ -22,5 +22,5 @@ def test_a_row_that_is_not_met_is_shown_as_such() -> None:
     result.none("lost", 1)
     said = page.table(result)
     assert "| lost | 1 | 0 **(not met)** |" in said
-    assert "**1 violations.**" in said
+    assert "**1 rows not met, 1 violations.**" in said
     assert "- lost: a" in said

@@ -58,7 +58,7 @@ def _on(stage: Stage, result: Result, binary: str, before: float) -> None:
         accepted = _fill(history, fleet)
         _stuff(fleet)
         answers = [_post(port) for _ in range(PROBES)]
-        refused = sum(status == 503 and retry for status, retry in answers)
+        refused = answers.count((503, True))
         stage.progress.show(before + 0.2, f"{name}: {accepted} jobs wait in a full server")
         fleet.add(WORKERS)
         fleet.await_ready()
@@ -82,6 +82,8 @@ def _on(stage: Stage, result: Result, binary: str, before: float) -> None:
     result.none(f"{name}: run twice", len(twice))
     result.none(f"{name}: failed", stats.events.get("failed_total", 0))
     result.none(f"{name}: findings of `ferryman check`", len(findings))
+    if refused < PROBES:
+        result.violations.append(f"{name}: POST /jobs answered {Counter(answers)}")
     result.violations += [f"{name}: lost: {job_id}" for job_id in sorted(lost)]
     result.violations += [f"{name}: run twice: {job_id}" for job_id in twice]
     result.violations += [f"{name}: check: {found}" for found in findings]
@@ -111,13 +113,20 @@ def _fill(history: History, fleet: Fleet) -> int:
 
 
 def _stuff(fleet: Fleet) -> None:
-    """Write past any gate of ours, until Redis itself refuses the smallest write."""
-    number = 0
-    for size in (65_536, 1024, 16):
-        with contextlib.suppress(StoreUnavailable):
-            while True:
-                fleet.raw("SET", f"stuffing:{number}", "x" * size)
-                number += 1
+    """Write past any gate of ours, until Redis itself refuses the smallest write, and goes on to.
+
+    It gives back the buffers of connections that fall idle, a second later: room for more jobs.
+    """
+    number = refused = 0
+    while refused < 3:
+        before = number
+        for size in (65_536, 1024, 16):
+            with contextlib.suppress(StoreUnavailable):
+                while True:
+                    fleet.raw("SET", f"stuffing:{number}", "x" * size)
+                    number += 1
+        refused = refused + 1 if number == before else 0
+        time.sleep(1.0)
 
 
 def _drained(fleet: Fleet) -> bool:
