@@ -15,15 +15,16 @@ from typing import Any
 
 
 class History:
-    """The writer of one process."""
+    """The writer of one process. Safe to use from many threads: a line is one write."""
 
     def __init__(self, folder: Path | str, who: str) -> None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        path = Path(folder) / f"{who}-{os.getpid()}.jsonl"
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{who}-{os.getpid()}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def note(self, event: str, **more: Any) -> None:
-        """Append one event."""
+        """Append one event; `at` says when it was, if not now."""
         line = {"at": round(time.monotonic(), 6), "event": event, "pid": os.getpid()} | more
         os.write(self._fd, json.dumps(line).encode() + b"\n")
 

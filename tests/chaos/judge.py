@@ -1,30 +1,28 @@
 """The verdict, in the manner of Jepsen's total-queue: what was acknowledged against what ran.
 
 Pure: events and final records in, a report out. lost = acknowledged and not finished;
-unexpected = ran and never attempted; duplicated = ran more often than its failures ask for, each
-explained by a recorded fault or a violation; stale = a result accepted from a superseded attempt.
+unexpected = ran and never attempted, or after its cancellation; duplicated = ran more often than
+it asked for itself, each time explained by a recorded fault or a violation; stale = a result
+accepted from a superseded attempt; charged = a failure no handler raised. Next: `faults`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Any
 
-EXCUSES = {"child-kill": 1.0, "worker-kill": 1.0, "freeze": 12.0, "black-hole": 12.0}
-"""The faults that may make a job run twice, with the seconds they go on: a process died, or one was
-silent for longer than its lease. No other fault is an excuse: not a lost reply, a cut connection, a
-restart of Redis, an outage of it longer than every lease, nor a Redis that is full or paused."""
+from faults import Event, Faults, by_job, by_kind, run_of
 
-STANDSTILLS = ("redis-kill", "outage", "pause", "full")
-"""While Redis stands still nothing can be recovered: no measure of how fast it is."""
+MOST_CRASHES, MOST_FAILURES = 3, 3
+"""After so many a job is given up; the failures by default."""
+
+VIOLATIONS = ("lost", "unexpected", "unexplained", "stale", "charged", "accounts", "check", "short")
 
 
 @dataclass
 class Report:
-    """What the judge found; valid when every list is empty."""
+    """What the judge found; valid when every list of VIOLATIONS is empty."""
 
     attempted: int = 0
     acknowledged: int = 0
@@ -34,19 +32,33 @@ class Report:
     runs: int = 0
     completed: int = 0
     failed: int = 0
+    cancelled: int = 0
     duplicated: int = 0
+    fenced: int = 0
+    """Results refused because their attempt was superseded."""
+    recoveries: int = 0
+    """Runs the service took from a worker it held for dead."""
     lost: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    charged: list[str] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
+    check: list[str] = field(default_factory=list)
+    """What `ferryman check` found in the end."""
+    short: list[str] = field(default_factory=list)
+    """Faults that struck less often than planned."""
     faults: dict[str, int] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     recovery: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
-        return not (self.lost or self.unexpected or self.unexplained or self.stale or self.accounts)
+        return not self.violations()
+
+    def violations(self) -> list[str]:
+        """Every violation, its kind first."""
+        return [f"{kind}: {found}" for kind in VIOLATIONS for found in getattr(self, kind)]
 
 
 @dataclass(frozen=True)
@@ -58,73 +70,142 @@ class Final:
     settled: int = 0
     failures: int = 0
     crashes: int = 0
+    result: str = ""
+    """`work` returns its attempt."""
 
 
 def judge(
-    events: Iterable[Mapping[str, Any]], finals: Mapping[str, Final], stats: Mapping[str, int]
+    events: Iterable[Event],
+    finals: Mapping[str, Final],
+    stats: Mapping[str, int],
+    findings: Sequence[str] = (),
+    planned: Mapping[str, int] | None = None,
 ) -> Report:
-    """The report on a run that has drained fully."""
-    by_kind: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for event in events:
-        by_kind[event["event"]].append(event)
-    report = Report()
-    attempted = {e["id"] for e in by_kind["attempt"]}
-    acknowledged = {e["id"] for e in by_kind["ack"]}
-    starts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for start in sorted(by_kind["start"], key=lambda e: e["at"]):
-        starts[start["id"]].append(start)
-    effects = {e["id"] for e in by_kind["effect"]}
-    report.attempted, report.acknowledged = len(attempted), len(acknowledged)
-    report.unknown = len(attempted - acknowledged)
-    report.recovered = len((attempted - acknowledged) & set(starts))
-    report.runs = sum(map(len, starts.values()))
-    report.unexpected = sorted(set(starts) - attempted)
+    """The report on a run that has drained fully; `findings` are those of `ferryman check`."""
+    kinds = by_kind(events)
+    starts = by_job(kinds["start"])
+    attempted = {e["id"] for e in kinds["attempt"]}
+    acknowledged = {e["id"] for e in kinds["ack"]}
+    effects = {e["id"] for e in kinds["effect"]}
+    cancels = {e["id"] for e in kinds["cancel"]}
+    faults = Faults(kinds["fault"], kinds)
+    report = Report(
+        attempted=len(attempted),
+        acknowledged=len(acknowledged),
+        unknown=len(attempted - acknowledged),
+        recovered=len((attempted - acknowledged) & set(starts)),
+        runs=len(kinds["start"]),
+        fenced=stats.get("fenced_total", 0),
+        recoveries=stats.get("recovered_total", 0),
+        unexpected=sorted(set(starts) - attempted),
+        check=list(findings),
+        short=missing(planned or {}, faults.hits),
+        faults=faults.counts,
+        hits=faults.hits,
+        recovery=faults.recoveries(starts),
+    )
     for job_id in attempted:
-        _judge_job(report, job_id, job_id in acknowledged, finals, effects)
-    faults = Faults(by_kind["fault"], by_kind)
+        final = finals.get(job_id, Final(None))
+        asked = job_id in cancels
+        _judge_end(report, job_id, job_id in acknowledged, final, job_id in effects, asked)
+        _judge_failures(report, job_id, final, starts.get(job_id, ()), faults)
+    for event in kinds["cancelled"]:
+        _judge_cancelled(report, event, starts.get(event["id"], ()), faults)
     for job_id, runs in starts.items():
-        _judge_duplicates(report, job_id, runs, finals.get(job_id), faults)
-    report.faults, report.hits = faults.counts, faults.hits
-    report.recovery = faults.recoveries(starts)
+        _judge_duplicates(report, job_id, runs, faults)
     _judge_accounts(report, stats)
     return report
 
 
-def _judge_job(
-    report: Report, job_id: str, acked: bool, finals: Mapping[str, Final], effects: set[str]
+def missing(planned: Mapping[str, int], hits: Mapping[str, int]) -> list[str]:
+    """Kinds of faults that struck a running job or an open connection less often than planned."""
+    return [
+        f"{kind}: {hits.get(kind, 0)} of {number} struck anything"
+        for kind, number in planned.items()
+        if hits.get(kind, 0) < number
+    ]
+
+
+def nothing_charged(finals: Mapping[str, Final]) -> list[str]:
+    """Jobs with a failure or a crash, where there must be none."""
+    return [
+        f"{job_id}: {final.failures} failures, {final.crashes} crashes"
+        for job_id, final in finals.items()
+        if final.failures or final.crashes
+    ]
+
+
+def added(reports: Sequence[Report]) -> Report:
+    """Several runs as one."""
+    total = Report()
+    for report in reports:
+        for spec in fields(Report):
+            mine, more = getattr(total, spec.name), getattr(report, spec.name)
+            setattr(total, spec.name, _merged(mine, more) if spec.name in _MAPS else mine + more)
+    return total
+
+
+_MAPS = ("faults", "hits", "recovery")
+
+
+def _merged(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+    return one | {k: one[k] + v if k in one else v for k, v in other.items()}  # type: ignore[operator]
+
+
+def _judge_end(
+    report: Report, job_id: str, acked: bool, final: Final, effect: bool, asked_to_stop: bool
 ) -> None:
-    final = finals.get(job_id)
-    state = final.state if final else None
-    if state == "completed":
+    if final.state == "completed":
         report.completed += 1
-        if job_id not in effects:
+        if not effect:
             report.lost.append(f"{job_id}: completed without ever taking effect")
-        if final and final.settled != final.attempt:
+        if final.settled != final.attempt:
             report.stale.append(f"{job_id}: attempt {final.attempt}, settled {final.settled}")
-    elif state == "failed":
+        elif final.result != str(final.attempt):
+            report.stale.append(f"{job_id}: attempt {final.attempt}, result of {final.result}")
+    elif final.state == "failed":
         report.failed += 1
-        if final and final.crashes < 3:
-            report.lost.append(f"{job_id}: given up after {final.crashes} crashes")
-    elif acked or state is not None:
-        report.lost.append(f"{job_id}: {state or 'no record'}")
+        if final.crashes < MOST_CRASHES and final.failures < MOST_FAILURES:
+            spent = f"{final.crashes} crashes and {final.failures} failures"
+            report.lost.append(f"{job_id}: given up after {spent}")
+    elif final.state == "cancelled" and asked_to_stop:
+        report.cancelled += 1
+    elif acked or final.state is not None:
+        report.lost.append(f"{job_id}: {final.state or 'no record'}")
 
 
-def _judge_duplicates(
-    report: Report,
-    job_id: str,
-    runs: list[Mapping[str, Any]],
-    final: Final | None,
-    faults: Faults,
+def _judge_cancelled(
+    report: Report, cancelled: Event, runs: Sequence[Event], faults: Faults
 ) -> None:
-    planned = 1 + (final.failures if final else 0)
-    if len(runs) <= planned:
+    """A job cancelled while it waited never starts any more."""
+    if cancelled["was"] == "running":
         return
-    report.duplicated += len(runs) - planned
+    for run in runs:
+        if run["at"] > cancelled["at"] and not faults.silenced(run):
+            report.unexpected.append(
+                f"{cancelled['id']}: cancelled while {cancelled['was']}, then attempt "
+                f"{run['attempt']} in pid {run['pid']} {run['at'] - cancelled['at']:.3f} s later"
+            )
+
+
+def _judge_failures(
+    report: Report, job_id: str, final: Final, runs: Sequence[Event], faults: Faults
+) -> None:
+    raised = sum(run_of(run) in faults.raised for run in runs)
+    if final.failures > raised:
+        report.charged.append(f"{job_id}: {final.failures} failures, its handler raised {raised}")
+
+
+def _judge_duplicates(report: Report, job_id: str, runs: Sequence[Event], faults: Faults) -> None:
     for run, following in pairwise(runs):
-        if (run["pid"], job_id, run["attempt"]) in faults.raised:
-            continue  # it failed as planned, and was retried
+        if run_of(run) in faults.again and run["attempt"] != following["attempt"]:
+            continue  # it failed or snoozed as planned
+        report.duplicated += 1
         if not faults.explains(run, following):
-            report.unexplained.append(f"{job_id}: attempt {run['attempt']} in pid {run['pid']}")
+            report.unexplained.append(
+                f"{job_id}: attempt {run['attempt']} in pid {run['pid']} at {run['at']:.3f}, then "
+                f"{following['attempt']} in {following['pid']} at {following['at']:.3f}"
+            )
 
 
 def _judge_accounts(report: Report, stats: Mapping[str, int]) -> None:
@@ -138,87 +219,6 @@ def _judge_accounts(report: Report, stats: Mapping[str, int]) -> None:
         report.accounts.append(f"total {total} is not created {stats['created_total']} - cancelled")
     if stats["failed_total"] != stats["retried_total"] + stats["dlq_total"]:
         report.accounts.append("failed is not retried + dlq")
-    if stats["created_total"] != report.completed + report.failed:
-        report.accounts.append(
-            f"created {stats['created_total']}, finished {report.completed + report.failed}"
-        )
-
-
-class Faults:
-    """The recorded faults: which run each explains, and which struck something."""
-
-    def __init__(
-        self, faults: list[Mapping[str, Any]], by_kind: Mapping[str, list[Mapping[str, Any]]]
-    ) -> None:
-        self._faults = sorted(faults, key=lambda f: f["at"])
-        self.raised = {(e["pid"], e["id"], e["attempt"]) for e in by_kind["raise"]}
-        over = {(e["pid"], e["id"], e["attempt"]): e["at"] for e in by_kind["end"]}
-        over |= {(e["pid"], e["id"], e["attempt"]): e["at"] for e in by_kind["raise"]}
-        self._spans: dict[int, list[tuple[float, float]]] = defaultdict(list)
-        for start in by_kind["start"]:
-            end = over.get((start["pid"], start["id"], start["attempt"]), float("inf"))
-            self._spans[start["pid"]].append((start["at"], end))
-        self._of_pid: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        self._still = [f["at"] for f in self._faults if f["kind"] in STANDSTILLS]
-        for fault in self._faults:
-            for pid in fault.get("pids", ()):
-                self._of_pid[pid].append(fault)
-        self.counts, self.hits = self._count()
-
-    def _count(self) -> tuple[dict[str, int], dict[str, int]]:
-        counts: dict[str, int] = defaultdict(int)
-        hits: dict[str, int] = defaultdict(int)
-        for fault in self._faults:
-            counts[fault["kind"]] += 1
-            hits[fault["kind"]] += fault.get("connections", 0) > 0 or any(
-                begun <= fault["at"] <= end
-                for pid in fault.get("pids", ())
-                for begun, end in self._spans.get(pid, ())
-            )
-        return dict(counts), dict(hits)
-
-    def explains(self, run: Mapping[str, Any], following: Mapping[str, Any]) -> bool:
-        """Whether a fault on the run's own process, between its start and the next, excuses it."""
-        return any(
-            fault["kind"] in EXCUSES
-            and fault["at"] <= following["at"]
-            and run["at"] <= fault["at"] + EXCUSES[fault["kind"]]
-            for fault in [*self._of_pid.get(run["pid"], ()), *self._of_worker(run)]
-        )
-
-    def _of_worker(self, run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Faults of the run's whole worker: it may have forked the child as the fault struck."""
-        faults = self._of_pid.get(run.get("parent", 0), ())
-        return [f for f in faults if f["kind"] != "child-kill"]
-
-    def recoveries(self, starts: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, list[float]]:
-        """Seconds from the death of a process to the next run of what it was running.
-
-        A job's first death only: after the second one it waits 5 s on purpose.
-        """
-        deaths = {
-            pid: fault
-            for fault in self._faults
-            if fault["kind"] in ("child-kill", "worker-kill")
-            for pid in fault["pids"]
-        }
-        out: dict[str, list[float]] = defaultdict(list)
-        for runs in starts.values():
-            for run, following in pairwise(runs):
-                fault = deaths.get(run["pid"])
-                if (
-                    fault
-                    and run["attempt"] == 1
-                    and self._cut_short(run, fault)
-                    and not self._stood_still(fault, following)
-                ):
-                    out[fault["kind"]].append(following["at"] - fault["at"])
-        return dict(out)
-
-    def _cut_short(self, run: Mapping[str, Any], fault: Mapping[str, Any]) -> bool:
-        return any(
-            begun == run["at"] <= fault["at"] <= end for begun, end in self._spans[run["pid"]]
-        )
-
-    def _stood_still(self, fault: Mapping[str, Any], following: Mapping[str, Any]) -> bool:
-        return any(fault["at"] - 10 <= at <= following["at"] for at in self._still)
+    finished = report.completed + report.failed + report.cancelled
+    if stats["created_total"] != finished:
+        report.accounts.append(f"created {stats['created_total']}, finished {finished}")

@@ -22,7 +22,8 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
         threading.Thread(target=self._run, args=(ready,), daemon=True).start()
-        ready.wait()
+        if not ready.wait(30):
+            raise OSError("the proxy did not open its port")
 
     @property
     def connections(self) -> int:
