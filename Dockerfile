@@ -35,6 +35,6 @@ USER 10001:10001
 EXPOSE 8081
 # To the program itself: the entry point is no shell.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=10s --start-period=20s --retries=3 CMD ["ferryman-health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["ferryman-health"]
 ENTRYPOINT ["ferryman"]
 CMD ["api"]

@@ -36,7 +36,11 @@ def redis_of_its_own(start_server, monkeypatch) -> EmbeddedServer:
     return server
 
 
-def test_a_worker_is_healthy_while_its_lease_holds(health, redis_of_its_own) -> None:
+@pytest.mark.parametrize("query", ["", "?client_name=health"], ids=["bare", "by redis-py"])
+def test_a_worker_is_healthy_while_its_lease_holds(
+    health, redis_of_its_own, monkeypatch, query
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_of_its_own.url + query)
     host = socket.gethostname()
     assert health.worker_is_alive() == f"no worker of {host} has a lease"
     store = Store(Settings(redis_url=redis_of_its_own.url))
@@ -44,10 +48,24 @@ def test_a_worker_is_healthy_while_its_lease_holds(health, redis_of_its_own) -> 
     assert health.worker_is_alive() == f"no worker of {host} has a lease"
     store.register(f"{host}:1:aaaaaaaa", ["default"], {})
     assert health.worker_is_alive() is None
-    key = store.keys("workers")
-    store.command("ZADD", key, "1", f"{host}:1:aaaaaaaa")  # long over
+    store.command("ZADD", store.keys("workers"), "1", f"{host}:1:aaaaaaaa")  # long over
     assert health.worker_is_alive() == f"no worker of {host} has a lease"
     store.close()
+
+
+def test_the_check_uses_the_password_and_says_when_it_is_wrong(
+    health, redis_of_its_own, monkeypatch, tmp_path
+) -> None:
+    store = Store(Settings(redis_url=redis_of_its_own.url))
+    store.register(f"{socket.gethostname()}:1:aaaaaaaa", ["default"], {})
+    store.command("CONFIG", "SET", "requirepass", "pa/ss")
+    store.close()
+    assert "NOAUTH" in health.worker_is_alive()
+    (tmp_path / "secret").write_text("pa/ss")
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(tmp_path / "secret"))
+    assert health.worker_is_alive() is None
+    monkeypatch.setenv("REDIS_PASSWORD", "wrong")
+    assert "WRONGPASS" in health.worker_is_alive()
 
 
 def test_a_worker_without_redis_is_not_healthy(health, monkeypatch) -> None:

@@ -37,11 +37,11 @@ def compose() -> list[str] | None:
     return plugin if shutil.which("docker") and not said([*plugin, "version"])[0] else None
 
 
-def said(command: Sequence[str], **options: object) -> tuple[int, str]:
-    """Run a command in the repository: its exit code and everything it printed."""
+def said(command: Sequence[str], cwd: Path = ROOT, **options: object) -> tuple[int, str]:
+    """Run a command, in the repository unless told: its exit code and everything it printed."""
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
