@@ -13,19 +13,30 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run test check chaos bench bench-rivals bench-page lint fmt type clean
+.PHONY: help run up test check check-deploy test-compose chaos bench bench-rivals bench-page lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/run.stamp ## start everything: Redis-compatible server, API on port 8081, worker; Ctrl-C stops it
 	@exec $(BIN)/ferryman up
 
+up: ## the same and more in containers (docker compose up): Redis, API, worker, Prometheus; ARGS adds options
+	@if docker compose version >/dev/null 2>&1; then exec docker compose up $(ARGS); \
+	elif command -v docker-compose >/dev/null; then exec docker-compose up $(ARGS); \
+	else echo "Docker Compose v2 was not found: install it, or use make run, which needs no containers" >&2; exit 1; fi
+
 test: $(VENV)/dev.stamp ## run the whole test suite
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
-check: lint type test ## what CI runs: lint, types, tests
+check: lint type check-deploy test ## what CI runs: lint, types, deployment files, tests
+
+check-deploy: $(VENV)/deploy.stamp ## Dockerfile, compose files, alerts, dashboards, systemd units; names what it could not check
+	@$(BIN)/python -m tests.deploy.check
+
+test-compose: $(VENV)/deploy.stamp ## bring the compose file up on the Docker engine of DOCKER_HOST and put it to the test
+	@$(BIN)/python -m pytest -n 0 --timeout 900 tests/deploy/compose_up.py $(ARGS)
 
 chaos: $(VENV)/dev.stamp ## long fault run (under an hour): five acts, a verdict, docs/reliability.md; one: ARGS="--act storm"
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
@@ -67,6 +78,11 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
 	@echo "Installing Ferryman and its test tools into $(VENV) (once; about a minute)"
 	@$(PIP) install -c constraints.txt -e '.[all,dev]'
 	@touch $(VENV)/run.stamp $@
+
+$(VENV)/deploy.stamp: $(VENV)/dev.stamp
+	@echo "Installing what checks the deployment files (once; some seconds)"
+	@$(PIP) install -c constraints.txt -e '.[deploy]'
+	@touch $@
 
 # A moved checkout, or one whose Python has gone, keeps paths that lead nowhere: build .venv anew.
 ifneq ($(CURDIR),$(shell test -x $(BIN)/python && cat $(VENV)/home 2>/dev/null))

@@ -30,8 +30,9 @@ from ferryman.store import Store
 BINARIES = {"valkey": None, "redis": "redis-server"}
 
 # Nothing a developer has set may reach a test or the processes it starts.
+_USUAL = "REDIS_URL REDIS_PASSWORD REDIS_PASSWORD_FILE PORT NUM_WORKERS SMTP_URL MAIL_FROM".split()
 for _name in list(os.environ):
-    if _name in {"REDIS_URL", "REDIS_PASSWORD", "PORT", "NUM_WORKERS", "SMTP_URL", "MAIL_FROM"} or (
+    if _name in _USUAL or (
         _name.startswith("FERRYMAN_") and not _name.startswith("FERRYMAN_TEST_")
     ):
         del os.environ[_name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import selectors
 import signal
@@ -35,6 +36,9 @@ LAST_CALL = 100
 KEEPALIVE = 75
 """Seconds an idle connection stays open: longer than the 60 s of usual proxies, which would
 otherwise send a request into a connection that is just being closed."""
+
+MEMORY = "/dev/shm"  # noqa: S108 (gunicorn makes the file with mkstemp and unlinks it)
+"""A folder in memory, where the system has one."""
 
 log = structlog.get_logger()
 
@@ -148,6 +152,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": STOP_TIMEOUT,
             "keepalive": KEEPALIVE,
             "control_socket_disable": True,
+            # Each process touches a file to show that it lives: in memory no slow or read-only
+            # disk can stop it.
+            "worker_tmp_dir": MEMORY if os.access(MEMORY, os.W_OK) else None,
         } | self._hooks
 
 

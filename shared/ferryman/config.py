@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -55,6 +56,15 @@ def _text(text: str) -> str:
     return text
 
 
+def _readable_file(text: str) -> str:
+    try:
+        Path(text).read_text()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ValueError(f"a file that can be read ({reason})") from None
+    return text
+
+
 def _queues(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
     if not names or not all(QUEUE_PATTERN.fullmatch(n) for n in names):
@@ -95,6 +105,9 @@ class Settings:
     )
     redis_password: str = _setting(
         "REDIS_PASSWORD", "", _text, "its password, when the address has none", secret=True
+    )
+    redis_password_file: str = _setting(
+        "REDIS_PASSWORD_FILE", "", _readable_file, "file with that password, as secrets come"
     )
     host: str = _setting("FERRYMAN_HOST", "127.0.0.1", _text, "address the API listens on")
     port: int = _setting("PORT", 8081, _whole(1, 65535), "port the API listens on")
@@ -198,15 +211,20 @@ class Settings:
 
     @property
     def redis_address(self) -> str:
-        """`redis_url` with `redis_password` put in when the address carries none."""
+        """`redis_url` with the password put in when the address carries none."""
         parts = urlsplit(self.redis_url)
-        if not self.redis_password or parts.password:
+        password = self.redis_password or self._password_from_file()
+        if not password or parts.password:
             return self.redis_url
         user = quote(parts.username or "")
         host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(
-            parts._replace(netloc=f"{user}:{quote(self.redis_password, safe='')}@{host}")
-        )
+        return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+
+    def _password_from_file(self) -> str:
+        """The file's first line: an editor puts an end of line after it."""
+        if not self.redis_password_file:
+            return ""
+        return Path(self.redis_password_file).read_text().partition("\n")[0].rstrip("\r")
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

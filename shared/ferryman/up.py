@@ -177,7 +177,12 @@ class _Up:
         else:
             self._keep_part(self._server)
             # A password in the environment is meant for another server; this one asks for none.
-            self._settings = replace(self._settings, redis_url=self._server.url, redis_password="")
+            self._settings = replace(
+                self._settings,
+                redis_url=self._server.url,
+                redis_password="",
+                redis_password_file="",
+            )
         environ = _environ(self._settings)
         self._roles = [_Role("api", environ), _Role("worker", environ)]
         for role in self._roles:

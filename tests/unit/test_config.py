@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ BAD = {
         "redis://host:99999",
         ":6379",
     ],
+    "REDIS_PASSWORD_FILE": ["/no/such/file", "/"],
     "PORT": ["0", "65536", "eighty", "-1", "8081.0", " "],
     "FERRYMAN_API_PROCESSES": ["0", "65"],
     "FERRYMAN_API_THREADS": ["0", "257"],
@@ -47,6 +49,7 @@ BAD = {
 GOOD: dict[str, tuple[str, Any]] = {
     "REDIS_URL": ("rediss://user:secret@example.org:6380/2",) * 2,
     "REDIS_PASSWORD": ("secret", "secret"),
+    "REDIS_PASSWORD_FILE": (__file__, __file__),
     "FERRYMAN_HOST": ("192.0.2.1", "192.0.2.1"),
     "PORT": ("80", 80),
     "FERRYMAN_API_PROCESSES": ("1", 1),
@@ -185,6 +188,17 @@ def test_the_table_shows_no_secret() -> None:
     rows = {r.name: r.value for r in table(load(environ), environ)}
     assert "hidden" not in str(rows)
     assert rows["redis_url"] == "redis://user:***@host/0"
+
+
+@pytest.mark.parametrize("text", ["pa/ss@word", "pa/ss@word\n", "pa/ss@word\r\nnext line"])
+def test_the_password_may_lie_in_a_file(tmp_path: Path, text: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(text, newline="")
+    environ = {"REDIS_URL": "redis:6379", "REDIS_PASSWORD_FILE": str(secret)}
+    settings = load(environ)
+    assert settings.redis_address == "redis://:pa%2Fss%40word@redis:6379"
+    assert "ss@word" not in str(table(settings, environ)) + repr(settings)
+    assert load({**environ, "REDIS_PASSWORD": "other"}).redis_address == "redis://:other@redis:6379"
 
 
 @pytest.mark.parametrize(

@@ -47,15 +47,16 @@ lets nobody kill one that has written."""
 
 def pool(settings: Settings, timeout: float) -> redis.ConnectionPool:
     """A pool whose connections wait `timeout` seconds and never retry by themselves."""
+    over_tcp = not settings.redis_url.startswith("unix:")
     return redis.ConnectionPool.from_url(
         settings.redis_address,
         protocol=2,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
         driver_info=None,
+        **({"socket_keepalive": True} if over_tcp else {}),  # redis-py knows it for TCP only
     )
 
 
