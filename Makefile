@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run test check chaos lint fmt type clean
+.PHONY: help run test check chaos fuzz lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
@@ -29,6 +29,9 @@ check: lint type test ## what CI runs: lint, types, tests
 
 chaos: $(VENV)/dev.stamp ## long fault run (about half an hour): kills, freezes, outages, black holes; then a verdict
 	@$(BIN)/python tests/chaos/run.py --long --rounds 4 $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## hostile requests, sequences, states, logs and handlers (about half an hour); table in docs/fuzz.md
+	@$(BIN)/python -m tests.fuzz --write $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and which part may import which
 	@$(BIN)/ruff check .
