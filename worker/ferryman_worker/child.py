@@ -89,7 +89,7 @@ class Child:
         self.terminated = False
         self.asleep = False
         self.reconcile_at = time.monotonic() + RECONCILE
-        self.retry_at = self.listen_at = 0.0
+        self.retry_at = self.listen_at = self.poll_at = 0.0
         self.trouble_count = 0
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -171,7 +171,7 @@ class Child:
         job_type = self.ferry.registry.get(job.type)
         try:
             run = self._run_of(job, job_type)
-        except (ValueError, TypeError, ConfigError) as error:
+        except (ValueError, TypeError, ConfigError, RecursionError) as error:
             whole = replace(job, backoff=None, tags=None, meta=None, damage=str(error))
             run = self._run_of(whole, job_type)
         self.runs[job.id] = run
@@ -278,7 +278,8 @@ class Child:
         """Wait in BLMOVE on every list, if there is a free slot and the lists were empty."""
         now = time.monotonic()
         if now < self.listen_at:
-            self.hungry = True
+            if now >= self.poll_at:
+                self.hungry, self.poll_at = True, now + POLL
             return
         if self.stop_at or self.hungry or not self.free_slots or now < self.retry_at:
             return
