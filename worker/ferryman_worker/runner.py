@@ -213,5 +213,15 @@ class Runner:
 
 
 def _turn_for_ever(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
+    # SystemExit in a task that a handler started ends the loop: the others need it still.
+    while _ended_by_error(loop):
+        pass
     raise RuntimeError("the event loop was stopped, which only a handler can have done")
+
+
+def _ended_by_error(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        loop.run_forever()
+    except BaseException:
+        return True
+    return False
