@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run up test check check-deploy test-compose chaos fuzz bench bench-rivals bench-page lint fmt type clean
+.PHONY: help run up test check check-deploy test-compose chaos fuzz teeth bench bench-rivals bench-page lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
@@ -40,6 +40,9 @@ test-compose: $(VENV)/deploy.stamp ## bring the compose file up on the Docker en
 
 chaos: $(VENV)/dev.stamp ## long fault run (under an hour): five acts, a verdict, docs/reliability.md; one: ARGS="--act storm"
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
+
+teeth: $(VENV)/dev.stamp ## take out each guard in turn, in a copy of the tree: a named test must go red (about 10 minutes)
+	@$(BIN)/python -m tests.teeth.run $(ARGS)
 
 BENCH := PYTHONPATH=benchmarks $(BIN)/python -m bench
 

@@ -169,6 +169,37 @@ def test_a_ghost_claim_of_a_full_child_goes_back_to_the_head(start: Start) -> No
 
 
 @pytest.mark.usefixtures("brief_waits")
+@pytest.mark.usefixtures("often")
+def test_a_full_child_that_compares_keeps_what_it_runs(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    compared = hand.child.reconcile_at
+    until(lambda: hand.child.reconcile_at > compared + 0.5)
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert (hand.count("released_total"), hand.count("fenced_total")) == (0, 0)
+
+
+def test_a_job_handed_out_again_while_it_runs_is_not_started_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody pushed the id of a running job, and the claim comes together with a comparison."""
+    monkeypatch.setattr(child_module, "RECONCILE", 0.0)
+    hand = start(slots=3)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    until(hand.is_listening)
+    hand.enqueue("e", queue="elsewhere")
+    pending = hand.store.keys.pending("default", "normal")
+    hand.store.command("RPUSH", pending, "e", "a")
+    hand.completed("e")
+    until(lambda: hand.pending() == [])
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
+
+
 def test_a_delivery_whose_reply_is_lost_is_adopted_at_once(start: Start, proxy: Proxy) -> None:
     hand = start(proxy.url)
     proxy.lose(hand.store.keys.pending("default", "normal"))  # as only BLMOVE names it
@@ -205,6 +236,20 @@ def test_a_settle_whose_reply_is_lost_counts_once(start: Start, proxy: Proxy, ve
     assert (job.attempt, job.failures) == (1, 0 if verb == "finish" else 1)
     assert (hand.count(counter), hand.count("fenced_total")) == (1, 0)
     assert hand.running() == []
+
+
+def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start: Start) -> None:
+    hand = start()
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.store.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        hand.gate.set()
+        until(lambda: hand.child.unsettled and hand.child.retry_at)
+    finally:
+        hand.store.command("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
 
 
 @pytest.mark.usefixtures("brief_waits")
@@ -518,13 +563,13 @@ def test_a_child_whose_blmove_is_refused_claims_by_script_a_few_times_a_second(
     monkeypatch.setattr(wire.Listener, "take", refuse)
     hand = start()
     until(lambda: hand.child.listen_at)
-    turns, turn = [0], hand.child.port.turn
+    turns, ask = [0], hand.child.port.ask
 
     def counted(*args: Any) -> Any:
         turns[0] += 1
-        return turn(*args)
+        return ask(*args)
 
-    monkeypatch.setattr(hand.child.port, "turn", counted)
+    monkeypatch.setattr(hand.child.port, "ask", counted)
     took = until(lambda: turns[0] >= 12)
     assert turns[0] <= 6 + took / child_module.POLL, "it claims without a pause"
     hand.enqueue("a")

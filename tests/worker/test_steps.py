@@ -1,0 +1,118 @@
+"""Single steps of a child and of an upkeep whose loops are not running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ferryman import Ferryman
+from ferryman.config import Settings
+from ferryman.embedded import EmbeddedServer
+from ferryman.errors import StoreUnavailable
+from ferryman.job import Draft
+from ferryman.store import Port, Store
+from ferryman_worker.board import Board
+from ferryman_worker.child import Child, Post
+from ferryman_worker.link import Link
+from ferryman_worker.upkeep import STALE, Gone, Upkeep
+
+
+@pytest.fixture
+def child(store: Store) -> Iterator[Child]:
+    """A child whose loop is not running."""
+    post = Post("w:1:n", ["pending:default:normal"], 1, False)
+    port = Port(store.settings, store.keys, post.worker, post.lists)
+    ours, theirs = Link.pair()
+    yield Child(Ferryman(store=store), store.settings, post, Board(1), theirs, port)
+    ours.close()
+    theirs.close()
+
+
+def waits(child: Child, number: int) -> list[float]:
+    """The pauses after so many failures in a row."""
+    found = []
+    for _ in range(number):
+        now = time.monotonic()
+        child._trouble(StoreUnavailable("away"))
+        found.append(child.retry_at - now)
+    return found
+
+
+def test_a_pause_is_random_and_at_most_5_seconds(child: Child) -> None:
+    found = waits(child, 200)
+    assert all(0 < wait < 5.5 for wait in found)
+    late = found[10:]
+    assert min(late) < 1.5
+    assert max(late) > 3.5, "they come back spread over the whole time, not together"
+
+
+def test_the_first_pauses_are_short(child: Child) -> None:
+    assert all(wait < 0.3 for wait in waits(child, 1))
+    assert all(wait < 1.0 for wait in waits(child, 2))
+
+
+def test_a_note_of_progress_is_cut_to_200_characters(child: Child, store: Store) -> None:
+    store.enqueue([Draft(id="a", type="t")])
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    [job] = child.port.turn([], 1).jobs
+    child.progress(job.id, job.attempt, 0.5, "x" * 1000)
+    assert store.get("a").progress_note == "x" * 200
+
+
+def test_upkeep_beats_no_more_for_a_supervisor_that_is_frozen(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """Nobody would kill a run past its limit: its worker must not go on looking alive."""
+    settings = Settings(redis_url=start_server().url)
+    ours, theirs = Link.pair()
+    upkeep = Upkeep(settings, "w:0:n", theirs)
+    store = Store(settings)
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    upkeep.busy = {"w:1:n": 1}
+    worker = store.keys("worker:w:1:n")
+    upkeep.heard = time.monotonic() - STALE - 1
+    upkeep._beat()
+    assert store.command("HGET", worker, "beat") == b"1"
+    upkeep.heard = time.monotonic()
+    upkeep._beat()
+    assert store.command("HGET", worker, "beat") == b"2"
+    store.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_recovery_that_redis_refuses_is_tried_until_it_is_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the jobs of a dead child would wait for its lease to end."""
+    upkeep = Upkeep(settings, "w:0:n", Link.pair()[0])
+    tries: list[Gone] = []
+
+    def recover(gone: Gone) -> None:
+        tries.append(gone)
+        if len(tries) < 3:
+            raise StoreUnavailable("away")
+
+    monkeypatch.setattr(upkeep, "_recover", recover)
+    gone = Gone("w:1:n", "crashed", "it died")
+    upkeep._until_done(gone)
+    assert tries == [gone, gone, gone]
+
+
+def test_a_recovery_goes_on_until_the_list_is_empty(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """One script moves 200 at most."""
+    settings = Settings(redis_url=start_server().url)
+    store = Store(settings)
+    ids = [f"j{n}" for n in range(250)]
+    store.enqueue([Draft(id=i, type="t") for i in ids])
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    store.command("RENAME", store.keys.pending("default", "normal"), store.keys.running("w:1:n"))
+    Upkeep(settings, "w:0:n", Link.pair()[0])._recover(Gone("w:1:n", "crashed", "it died"))
+    assert store.running("w:1:n") == []
+    moved = store.command("LRANGE", store.keys.pending("default", "normal"), "0", "-1")
+    assert [i.decode() for i in moved] == ids
+    store.close()
