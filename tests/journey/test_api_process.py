@@ -69,8 +69,9 @@ class Api:
     def lines(self, event):
         return [line for line in map(json.loads, self.log.open()) if line["event"] == event]
 
-    def ended(self, within=10):
-        """The exit code; fails when the process takes longer."""
+    def ended(self, within=20):
+        """The exit code; fails when the process takes longer. Promised are 10 s, of which what is
+        in flight may take 8: a busy machine is slower than the 2 s left."""
         return self.process.wait(within)
 
 

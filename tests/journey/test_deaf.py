@@ -8,9 +8,6 @@ import signal
 from tests.journey.programs import is_alive, pid_of, until
 from tests.journey.sites import Site
 
-SOON = {"kept.DEAF": 3.0, "kept.SILENCE": 3.0, "hearing.SILENT": 3.0}
-"""Seconds in which faults are noticed, for 30 and 10."""
-
 
 def deafen(site: Site) -> None:
     """Its child can open no connection any more, and loses those it has."""
@@ -20,7 +17,7 @@ def deafen(site: Site) -> None:
 
 
 def test_a_deaf_child_is_replaced_and_ends_when_its_runs_have(site: Site) -> None:
-    worker = site.worker(SOON)
+    worker = site.worker({"kept.DEAF": 4.0})
     gate = site.gate()
     held = site.hold(gate)
     site.await_running(held)
@@ -48,7 +45,7 @@ def test_how_long_ago_a_worker_heard_redis_is_told_with_its_beats(site: Site) ->
 
 
 def test_a_child_whose_loop_stands_still_is_replaced(site: Site) -> None:
-    worker = site.worker(SOON)
+    worker = site.worker({"kept.SILENCE": 3.0})
     site.await_listening(3)
     os.kill(pid_of(worker.children[0]), signal.SIGSTOP)
     worker.await_event("child.killed", reason="its loop stopped")
@@ -56,7 +53,7 @@ def test_a_child_whose_loop_stands_still_is_replaced(site: Site) -> None:
 
 
 def test_an_upkeep_that_hangs_is_replaced_before_the_leases_end(site: Site) -> None:
-    worker = site.worker(SOON)
+    worker = site.worker({"hearing.SILENT": 3.0})
     roll = site.workers()
     hung = worker.upkeep_pid
     os.kill(hung, signal.SIGSTOP)

@@ -386,7 +386,8 @@ class Child:
 
     def _heard(self, turn: Turn) -> None:
         """Redis did what it was asked; a begun job there was no slot for is asked for again."""
-        self.owed = [i for i in self.owed if i not in self.runs]
+        if self.owed:
+            self.owed = [i for i in self.owed if i not in self.runs]
         self.refused = turn.refusal is not None
         if not self.refused:
             self.board.hear()

@@ -55,6 +55,7 @@ class Supervisor:
         self.upkeep: Link | None = None
         self.hearing = Hearing()
         self.instance = ""
+        self.mourned: dict[str, dict[str, Any]] = {}
         self.selector = selectors.DefaultSelector()
         self.stop_at: float | None = None
         self.stop_signals: deque[tuple[int, float]] = deque()
@@ -199,10 +200,16 @@ class Supervisor:
             lost = "its lease was lost" if code == LEASE_LOST else ""
             died = f"its process died: {cause(code)}; it had used {mib} MiB"
             reason = child.reason or lost or died
-            self._tell_upkeep("gone", worker=child.worker, how=how, reason=reason, overran=overran)
+            self._mourn(worker=child.worker, how=how, reason=reason, overran=overran)
         if code:
             log.error(logs.CHILD_DIED, worker=child.worker, cause=cause(code), mib=mib)
             self._pause_forks(child.started)
+
+    def _mourn(self, worker: str, **how: Any) -> None:
+        """Tell upkeep of a dead child; the next upkeep too, if this one does not live to the end
+        of its recovery: otherwise its jobs would wait for the end of its lease."""
+        self.mourned[worker] = how
+        self._tell_upkeep("gone", worker=worker, **how)
 
     def _pause_forks(self, started: float) -> None:
         """What dies within a second of its start is forked again ever more slowly."""
@@ -234,6 +241,8 @@ class Supervisor:
         self.hearing.begin()
         self.selector.register(ours, selectors.EVENT_READ, self._hear_upkeep)
         self._tell_upkeep("types", types=self.types)
+        for worker, how in self.mourned.items():
+            self._tell_upkeep("gone", worker=worker, **how)
         self.roster_at = 0.0
 
     def _hear_upkeep(self) -> None:
@@ -243,6 +252,8 @@ class Supervisor:
                 case "word":
                     self.hearing.word(message["redis"])
                     self.instance = message["instance"]
+                case "recovered":
+                    self.mourned.pop(message["worker"], None)
                 case "alone":
                     self._run_alone(message["jobs"])
                 case "cancel":

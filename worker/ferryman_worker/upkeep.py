@@ -191,6 +191,7 @@ class Upkeep:
             if gone is None:
                 return
             self._until_done(gone)
+            self.link.send("recovered", worker=gone.worker)
 
     def _until_done(self, gone: Gone) -> None:
         pause = 0.1

@@ -122,10 +122,11 @@ class Calls:
         supervisor: str,
         busy: Mapping[str, int],
         queues: Sequence[str],
-        ages: Mapping[str, float],
-        instance: str,
+        ages: Mapping[str, float] | None = None,
+        instance: str = "",
     ) -> Call:
-        args: list[Arg] = [part for w, n in busy.items() for part in (w, n, ages.get(w, ""))]
+        heard = ages or {}
+        args: list[Arg] = [part for w, n in busy.items() for part in (w, n, heard.get(w, ""))]
         head = (self.settings.lease, instance, len(busy))
         return self._call("beat", supervisor, *head, *args, *queues)
 

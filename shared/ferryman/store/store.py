@@ -181,7 +181,7 @@ class Store:
 
         `ages`: seconds since each heard Redis. `instance`: the data the caller worked on so far.
         """
-        call = self.calls.beat(supervisor, busy, queues, ages or {}, instance)
+        call = self.calls.beat(supervisor, busy, queues, ages, instance)
         leads, alive, cancels, late, alone, now_on = self._run(call)
         names = [_id(v) for v in cancels]
         return Beat(
