@@ -59,14 +59,21 @@ def bench(claim: Any) -> Bench:
     return Bench(claim)
 
 
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    """What strikes in a finalizer or a callback of the collector is swallowed: none runs."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture
 def impatient() -> Iterator[None]:
     """Threads take turns every microsecond: what can come between two steps does."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    gc.disable()  # what strikes in a callback of the collector (hypothesis has one) is swallowed
     yield
-    gc.enable()
     sys.setswitchinterval(usual)
 
 
