@@ -419,8 +419,8 @@ def test_an_interrupt_as_the_handler_ends_never_costs_the_thread(bench: Bench) -
     rng = random.Random(11)
     ends: set[Outcome | None] = set()
     for n in range(1500):
-        # One in fifty is long enough to be struck however busy the machine is.
-        rounds = rng.randrange(60) if n % 50 else 20_000
+        # A few are long enough to be struck however busy the machine is.
+        rounds = rng.randrange(60) if n % 150 else 3_000_000
         run = bench.start(spin, f'{{"rounds":{rounds}}}')
         spin(rng.randrange(400))
         run.interrupt("timeout")
