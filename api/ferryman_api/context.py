@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from typing import cast
 
-from flask import current_app
+from flask import Request, current_app
 from flask_openapi.models import OPENAPI3_REF_TEMPLATE
 from flask_openapi.models.schema import Schema
 from flask_openapi.openapi import OpenAPI
 
+from werkzeug.datastructures import MultiDict
+from werkzeug.utils import cached_property
+
 from ferryman.config import Settings
+from ferryman.errors import InvalidJob
 from ferryman.store import Store
 from ferryman_api.answers import Answer
 from ferryman_api.bodies import NewJob, NewPayload, Totals
 
 
+class Question(Request):
+    """A request; one whose query is no text is the client's fault, not ours."""
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The query's parameters. Raises InvalidJob where its bytes are not UTF-8."""
+        try:
+            return super().args
+        except UnicodeDecodeError:
+            raise InvalidJob.at("", "the query is not UTF-8") from None
+
+
 class Api(OpenAPI):
     """A Flask application that knows its settings and its stores, and describes itself."""
 
+    request_class = Question
     response_class = Answer
     settings: Settings
     store: Store

@@ -148,3 +148,10 @@ def test_a_wrong_parameter_is_422_and_named(client, query, pointer):
 
 def test_redis_away_is_503(deaf):
     assert deaf.get("/jobs").status_code == 503
+
+
+def test_a_query_that_is_not_utf_8_is_422(client):
+    """Werkzeug's client would quote it: the bytes go in as a server would hand them over."""
+    answer = client.get("/jobs", environ_overrides={"QUERY_STRING": "type=\xb2"})
+    assert answer.status_code == 422
+    assert answer.json["errors"] == [{"pointer": "", "detail": "the query is not UTF-8"}]
