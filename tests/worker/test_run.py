@@ -220,6 +220,82 @@ def test_what_would_end_a_program_only_fails_the_run(bench: Bench, error: BaseEx
     assert bench.outcome(thread_name) == Returned('"slot-1"')
 
 
+def scream(*_: object) -> Any:
+    raise SystemExit("you asked")
+
+
+class Slippery(str):
+    """A text with code of its own in it."""
+
+    encode = __format__ = __str__ = __len__ = __getitem__ = scream
+
+
+class Evasive(float):
+    """A number with code of its own in it."""
+
+    __lt__ = __gt__ = __float__ = __format__ = scream
+
+
+def own(kind: type, **body: object) -> Any:
+    """A class of the application's own, made without calling what it comes from."""
+    return type("Own", (kind,), {"__init__": lambda self, *_: None} | body)
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        (own(Exception, __class__=property(scream)), "Failed"),
+        (own(Exception, __class__=property(lambda _: Snooze)), "Failed"),
+        (own(Exception, __getattribute__=scream), "Failed"),
+        (own(Exception, __traceback__=property(scream)), "Failed"),
+        (own(Exception, __str__=lambda _: Slippery("no")), "Failed"),
+        (own(Bury), "Failed"),
+        (own(Bury, reason=Slippery("no")), "Failed"),
+        (own(Retry, reason="no", delay=Evasive(5)), "Failed"),
+        (own(Snooze), "Snoozed"),
+        (own(Snooze, delay=property(scream)), "Snoozed"),
+        (own(Snooze, delay=Evasive(5)), "Snoozed"),
+    ],
+)
+def test_what_is_raised_may_be_code_and_only_plain_values_leave_the_run(
+    bench: Bench, raised: type[BaseException], outcome: str
+) -> None:
+    def handler() -> None:
+        raise raised
+
+    async def coroutine() -> None:
+        raise raised
+
+    for way in (handler, coroutine):
+        found = bench.outcome(way)
+        assert type(found).__name__ == outcome
+        if isinstance(found, Failed):
+            assert type(found.error) is type(found.traceback) is str
+        assert type(getattr(found, "delay", None)) in (float, type(None))
+
+
+def test_a_text_of_any_length_leaves_the_run_cut(bench: Bench) -> None:
+    def handler() -> None:
+        raise ValueError("x" * 1_000_000)
+
+    found = bench.outcome(handler)
+    assert isinstance(found, Failed)
+    assert max(len(found.error), len(found.traceback)) <= 8192 + len("ValueError: ") + 1
+
+
+def test_a_task_of_a_handler_that_exits_does_not_end_the_event_loop(bench: Bench) -> None:
+    async def leave() -> None:
+        raise SystemExit(1)
+
+    async def handler() -> str:
+        task = asyncio.create_task(leave())
+        await asyncio.wait([task])
+        return "still here"
+
+    assert bench.outcome(handler) == Returned('"still here"')
+    assert bench.outcome(handler) == Returned('"still here"')
+
+
 def test_a_coroutine_that_cancels_itself_fails_and_the_loop_lives_on(bench: Bench) -> None:
     async def handler() -> None:
         raise asyncio.CancelledError

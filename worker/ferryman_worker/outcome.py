@@ -24,9 +24,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """The handler asked to run again after `delay` seconds."""
+    """The handler asked to run again after `delay` seconds; None: it named no number."""
 
-    delay: float
+    delay: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,20 @@ import json
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from ferryman import registry
 from ferryman.context import BadPayload, Bury, Context, Interrupt, Retry, Snooze
 from ferryman.job import encode
 from ferryman.registry import JobType
 from ferryman.store import Claimed
-from ferryman_worker.decide import Policy
+from ferryman_worker.decide import ERROR_LIMIT, Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
+
+T = TypeVar("T")
 
 RESULT_LIMIT = 65_536
 """Bytes of JSON a result may have."""
@@ -40,7 +44,8 @@ class _Stop(Interrupt):
     reason = "stop"
 
 
-_INTERRUPTS: dict[str, type[Interrupt]] = {c.reason: c for c in (_Timeout, _Cancel, _Stop)}
+_OWN_INTERRUPTS = (_Timeout, _Cancel, _Stop)
+_INTERRUPTS: dict[str, type[Interrupt]] = {c.reason: c for c in _OWN_INTERRUPTS}
 _OURS = {__file__, registry.__file__}
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
@@ -129,26 +134,31 @@ def returned(value: Any) -> Outcome:
     try:
         text = encode(value)
         size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        return Failed(f"result is not JSON: {error}", final=True)
+    except Exception as error:  # a subclass of dict or float brings code of its own
+        return Failed(f"result is not JSON: {_text(error)}", final=True)
     if size > RESULT_LIMIT:
         return Failed(f"result has {size} bytes; at most {RESULT_LIMIT} are kept", final=True)
     return Returned(text)
 
 
+# Whatever a handler raised may be code of its own, down to what it says of its class: it is asked
+# here, in the handler's thread, and only plain texts and numbers go on to the child's loop.
+
+
 def failed(error: BaseException, run: Run) -> Outcome:
     """The outcome of what a handler raised."""
-    match error:
-        case Snooze():
-            return Snoozed(error.delay)
-        case Bury():
-            return Failed(_text(error.reason), final=True)
-        case Retry():
-            return Failed(_text(error.reason), delay=error.delay)
-        case BadPayload():
-            return Failed(_text(error), final=True)
-        case Interrupt() | asyncio.CancelledError() if run.interrupted:
-            return _interrupted(run)
+    raised: Any = error
+    kind = type(error)
+    if issubclass(kind, Snooze):
+        return Snoozed(_number(lambda: raised.delay))
+    if issubclass(kind, Bury):
+        return Failed(_text(_had(lambda: raised.reason, "")), final=True)
+    if issubclass(kind, Retry):
+        return Failed(_text(_had(lambda: raised.reason, "")), delay=_number(lambda: raised.delay))
+    if issubclass(kind, BadPayload):
+        return Failed(_text(error), final=True)
+    if issubclass(kind, Interrupt | asyncio.CancelledError) and run.interrupted:
+        return _interrupted(run)
     return Failed(_describe(error), _trace(error))
 
 
@@ -160,24 +170,56 @@ def _interrupted(run: Run) -> Outcome:
     return Failed(f"timeout: ran longer than {run.limits.timeout:g} s")
 
 
-def _text(said: object) -> str:
-    # str() of what a handler raised is code of its own, and may itself raise anything.
+def _had(read: Callable[[], T], otherwise: T) -> T:
+    """What the handler's own code says; `otherwise` when it raises, which may be anything."""
     try:
-        return str(said)
+        return read()
+    except _OWN_INTERRUPTS:
+        raise
+    except BaseException:
+        return otherwise
+
+
+def _number(read: Callable[[], Any]) -> float | None:
+    """A plain number, or None where there is none; a subclass may do anything when compared."""
+
+    def plain() -> float | None:
+        value = read()
+        if issubclass(type(value), int):
+            return int(value)
+        return float(value) if issubclass(type(value), float) else None
+
+    return _had(plain, None)
+
+
+def _text(said: object) -> str:
+    """As many characters of it as may be kept, and one more, by which `cut` knows it was longer."""
+    try:
+        return str.__str__(str(said))[: ERROR_LIMIT + 1]
+    except _OWN_INTERRUPTS:
+        raise
     except BaseException as second:
-        return f"(its text cannot be had: {type(second).__name__})"
+        return f"(its text cannot be had: {_name(second)})"
 
 
 def _describe(error: BaseException) -> str:
     text = _text(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{_name(error)}: {text}" if text else _name(error)
+
+
+def _name(error: BaseException) -> str:
+    # Not __name__: a metaclass may say otherwise, or raise.
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name
 
 
 def _trace(error: BaseException) -> str:
-    trace = error.__traceback__
+    trace: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
     while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:
         trace = trace.tb_next  # it begins where the handler does
-    try:
-        return "".join(traceback.format_exception(type(error), error, trace, limit=-20))
-    except Exception:
-        return ""
+
+    def plain() -> str:
+        lines = traceback.format_exception(type(error), error, trace, limit=-20)
+        return "".join(lines)[-ERROR_LIMIT - 1 :]
+
+    return _had(plain, "")

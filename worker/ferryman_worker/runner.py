@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from ferryman_worker import guard
@@ -213,5 +214,8 @@ class Runner:
 
 
 def _turn_for_ever(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    raise RuntimeError("the event loop was stopped, which only a handler can have done")
+    while not loop.is_closed():
+        # A task that a handler started can end it (SystemExit, stop()): the others need it still.
+        with suppress(BaseException):
+            loop.run_forever()
+    raise RuntimeError("the event loop was closed, which only a handler can have done")
