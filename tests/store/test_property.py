@@ -6,6 +6,7 @@ counter equals what the records say. For longer:
     pytest tests/store/test_property.py --hypothesis-profile=long
 """
 
+import json
 import uuid
 from collections import Counter
 
@@ -53,6 +54,7 @@ class Verbs(RuleBasedStateMachine):
         self.begun = set()  # (id, life, attempt)
         self.lives = Counter()  # how often an id was accepted
         self.attempts = {}
+        self.foreign = []  # elements that are nobody's jobs
         self.created = 0
         self.gone = Counter()  # (state, queue) of deleted jobs
         self.settled = Counter()  # verb, or "refused" -> how often
@@ -179,6 +181,17 @@ class Verbs(RuleBasedStateMachine):
             for worker in self.store.sweep()[1]:
                 self.world.recover(worker)
 
+    @rule(place=st.sampled_from(["pending", "running", "scheduled"]), n=which, at_head=st.booleans())
+    def intrude(self, place, n, at_head):
+        """Somebody puts what is no job where only jobs belong."""
+        element = f"foreign-{len(self.foreign)}"
+        self.foreign.append(element)
+        if place == "scheduled":
+            self.store.command("ZADD", self.store.keys(place), str(n), element)
+            return
+        name = LISTS[n % len(LISTS)] if place == "pending" else f"running:{self._hand(n).name}"
+        self.store.command("LPUSH" if at_head else "RPUSH", self.store.keys(name), element)
+
     @precondition(lambda self: len(self._alive()) < 2)
     @rule()
     def register(self):
@@ -271,12 +284,17 @@ class Verbs(RuleBasedStateMachine):
             if name.startswith(("pending:", "held:", "running:")):
                 for job_id in members:
                     entries.setdefault(job_id, []).append(name)
-        assert {*entries, *scheduled, *dead} <= set(jobs), "an id without a record"
+        aside = [json.loads(line)["element"] for line in lists.get("quarantine", [])]
+        for element in self.foreign:
+            lies = len(entries.pop(element, ())) + (element in scheduled)
+            assert lies + aside.count(element) == 1, element
+        assert set(aside) <= set(self.foreign), "a job was taken for foreign"
+        strays = {*entries, *scheduled, *dead} - {*jobs, *self.foreign}
+        assert not strays, "an id without a record"
         paused = {q for q in QUEUES if "paused" in now.value(f"queue:{q}", {})}
         for job_id, job in jobs.items():
             check_place(job_id, job, entries.get(job_id, []), scheduled, dead, paused)
             check_life(now, job_id, job, self.attempts)
-        assert "quarantine" not in lists, "something was taken for foreign"
         known = {*now.value("workers", {}), *now.value("reaped", {})}
         assert {name[8:] for name in lists if name.startswith("running:")} <= known
         self._check_counters(now, jobs)
@@ -300,6 +318,7 @@ class Verbs(RuleBasedStateMachine):
         assert stats["processed_total"] == self.settled["finish"]
         assert stats["fenced_total"] == self.settled["refused"]
         assert stats["retried_total"] == self.settled["retry"]
+        assert stats["quarantined_total"] == len(now.value("quarantine", []))
 
 
 def check_place(job_id, job, entries, scheduled, dead, paused):
