@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run test check chaos bench bench-rivals bench-page lint fmt type clean
+.PHONY: help run test check chaos fuzz bench bench-rivals bench-page lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
@@ -41,6 +41,9 @@ bench-rivals: $(VENV)/dev.stamp ## every row with all rivals, about 40 minutes; 
 
 bench-page: $(VENV)/dev.stamp ## docs/benchmarks.md and .svg, from the last run of bench-rivals
 	@$(BENCH) --publish $(if $(wildcard .bench/rivals.json),--record .bench/rivals.json)
+
+fuzz: $(VENV)/dev.stamp ## hostile requests, sequences, states, logs and handlers (about half an hour); table in docs/fuzz.md
+	@$(BIN)/python -m tests.fuzz --write $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and which part may import which
 	@$(BIN)/ruff check .

@@ -112,21 +112,22 @@ class Asked:
         """How the answer differs from /openapi.json; None when it does not."""
         if reply.status >= 500:
             return f"{reply.status}: {reply.body[:300]!r}"
-        kind = reply.headers.get("content-type", "").partition(";")[0]
-        if reply.status >= 400 and kind != PROBLEM:
-            return f"{reply.status} as {kind!r}"
+        if reply.status >= 400 and kind_of(reply) != PROBLEM:
+            return f"{reply.status} as {kind_of(reply)!r}"
         operation = self._operation(request)
-        if operation is None:
-            if reply.status not in {404, 405}:
-                return f"{reply.status} where nothing is"
-            if request.method.upper() == "HEAD":
-                return None
-            return self._misfit("Problem", {"$ref": "#/components/schemas/Problem"}, reply)
-        documented = operation["responses"].get(str(reply.status))
+        if operation is not None:
+            return self._differs(operation, request, reply)
+        if reply.status not in {404, 405}:
+            return f"{reply.status} where nothing is"
+        schema = {"$ref": "#/components/schemas/Problem"}
+        return None if is_head(request) else self._misfit("Problem", schema, reply)
+
+    def _differs(self, operation: dict[str, Any], request: Request, reply: Reply) -> str | None:
+        documented, kind = operation["responses"].get(str(reply.status)), kind_of(reply)
         if documented is None:
             return f"{reply.status} is not documented"
         content = documented.get("content", {})
-        if not content or request.method.upper() == "HEAD":
+        if not content or is_head(request):
             return None
         if kind not in content and kind != "application/openmetrics-text":
             return f"{reply.status} as {kind!r}, documented as {sorted(content)}"
@@ -155,9 +156,14 @@ class Asked:
         except HTTPException:
             return None
         template = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
-        method = "get" if request.method.upper() == "HEAD" else request.method.lower()
+        method = "get" if is_head(request) else request.method.lower()
         found: dict[str, Any] = self.app.api_doc["paths"][template][method]
         return found
+
+
+def is_head(request: Request) -> bool:
+    """Whether the answer has no body by its method."""
+    return request.method.upper() == "HEAD"
 
 
 def kind_of(reply: Reply) -> str:

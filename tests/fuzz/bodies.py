@@ -25,15 +25,17 @@ LOOK = 2000
 """Cases after which the log is read."""
 
 KINDS = ["application/json"] * 30 + [
-    "application/json; charset=utf-8", "APPLICATION/JSON", "application/json;", " application/json ",
-    "application/json; charset=latin-1", "application/jsonx", "text/json", "text/plain", "", ";",
-    "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "\xe9/\xff", "a" * 5000,
-    "application/json, text/html", "application/problem+json", "application/json\x00",
+    "application/json; charset=utf-8", "APPLICATION/JSON", "application/json;",
+    " application/json ", "application/json; charset=latin-1", "application/jsonx", "text/json",
+    "text/plain", "", ";", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+    "\xe9/\xff", "a" * 5000, "application/json, text/html", "application/problem+json",
+    "application/json\x00",
 ]  # fmt: skip
-KEYS = ["", " ", "k", "k1", "k2", "a" * 255, "a" * 256, "\xe9", "\xff\xfe", "\xc3\xa9", "\x00", "\x7f",
-        "k\tk", ":", "{0}", "*", "job:x", "\u0080", "'\"", "%00"]  # fmt: skip
-ACCEPTS = ["", "*/*", "application/json", "text/html", "application/problem+json;q=0", ";q=x", "\xff",
-           "application/json;q=1.5", ",,,", "a/b" * 2000, "text/plain;q=0.5, application/json;q=NaN",
+KEYS = ["", " ", "k", "k1", "k2", "a" * 255, "a" * 256, "\xe9", "\xff\xfe", "\xc3\xa9", "\x00",
+        "\x7f", "k\tk", ":", "{0}", "*", "job:x", "\u0080", "'\"", "%00"]  # fmt: skip
+ACCEPTS = ["", "*/*", "application/json", "text/html", "application/problem+json;q=0", ";q=x",
+           "\xff", "application/json;q=1.5", ",,,", "a/b" * 2000,
+           "text/plain;q=0.5, application/json;q=NaN",
            "application/openmetrics-text"]  # fmt: skip
 QUERIES = [
     "status",
@@ -47,14 +49,16 @@ QUERIES = [
     "limit[]",
     "__proto__",
 ]
-VALUES = ["", "pending", "failed", "PENDING", "blocked", "dead", "0", "1", "50", "200", "201", "-1",
-          "1.0", "1e2", "+1", " 1", "\xd9\xa1", "%D9%A1", "\xb2", "9" * 5000, "true", "null", "a", "default", "%00", "%ff",
-          "%ed%a0%80", "%", "%zz", "a&b", "x" * 3000, "NaN", "Infinity", "%F0%9F%98%80", "%0a", "[]",
-          "MQ", "MTA", "bm90", "9223372036854775808", "-9223372036854775809", "18446744073709551616"]  # fmt: skip
+VALUES = ["", "pending", "failed", "PENDING", "blocked", "dead", "0", "1", "50", "200", "201",
+          "-1", "1.0", "1e2", "+1", " 1", "\xd9\xa1", "%D9%A1", "\xb2", "9" * 5000, "true",
+          "null", "a", "default", "%00", "%ff", "%ed%a0%80", "%", "%zz", "a&b", "x" * 3000, "NaN",
+          "Infinity", "%F0%9F%98%80", "%0a", "[]", "MQ", "MTA", "bm90", "9223372036854775808",
+          "-9223372036854775809", "18446744073709551616"]  # fmt: skip
 METHODS = ["GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS", "TRACE", "get", "BREW"]
 PATHS = ["/", "/jobs", "/jobs/", "//jobs", "/jobs//", "/stats", "/health", "/metrics", "/livez",
          "/readyz", "/openapi.json", "/jobs/x/retry", "/jobs/x/retry/", "/jobs/x/cancel", "/docs",
-         "/%2e%2e/etc/passwd", "/jobs/%2f", "/jobs/%00", "/jobs/%ff", "/jobs/..", "/JOBS", "*"]  # fmt: skip
+         "/%2e%2e/etc/passwd", "/jobs/%2f", "/jobs/%00", "/jobs/%ff", "/jobs/..", "/JOBS",
+         "*"]  # fmt: skip
 
 
 def act(lane: Lane) -> None:
@@ -218,5 +222,5 @@ def same(one: Any, other: Any) -> bool:
 def shown(request: Request) -> str:
     """A request for the report, cut where it is long."""
     extra = f" length={request.length!r}" if request.length is not None else ""
-    return (f"{request.method} {request.path[:80]}?{request.query[:80]} {str(request.headers)[:200]}{extra} "
-            f"{(request.body or b'')[:400]!r}")  # fmt: skip
+    where = f"{request.method} {request.path[:80]}?{request.query[:80]}"
+    return f"{where} {str(request.headers)[:200]}{extra} {(request.body or b'')[:400]!r}"

@@ -1,8 +1,8 @@
 """Act four: the append-only file cut at every byte.
 
-A log of some dozen jobs' whole lives is written by a real server. For every length of it a server is
-started on the cut file, as after a power failure, and must hold what it held after the last verb that
-is whole: not half a verb, not a job less. The length after each acknowledged verb is known, so which
+A real server writes the log of some jobs' whole lives. For every length of it a server is started
+on the cut file, as after a power failure, and must hold what it held after the last verb that is
+whole: not half a verb, not a job less. The length after each acknowledged verb is known, so which
 jobs must be there is known too.
 """
 
@@ -79,7 +79,9 @@ class Writer:
             level = LEVELS[n % 3]
             keyed = {"idempotency_key": f"k{n}", "digest": "d"} if n % 4 == 0 else {}
             delay = 5.0 if n % 7 == 3 else None
-            self.store.enqueue([Draft(job_id, "a", '{"n":1}', priority=level, delay=delay, **keyed)])
+            self.store.enqueue(
+                [Draft(job_id, "a", '{"n":1}', priority=level, delay=delay, **keyed)]
+            )
             self.note()
             self.live(hand, job_id, n)
         self.store.enqueue([Draft(f"last{n}", "a") for n in range(3)])

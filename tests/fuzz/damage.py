@@ -15,17 +15,18 @@ KEYS = Keys()
 P = KEYS.prefix
 
 JUNK = [
-    b"", b"x", b"-1", b"0", b"1", b"1e400", b"nan", b"inf", b"-inf", b"\xff\xfe\x00", b"9" * 40, b"{", b"[1",
-    b"null", b'"a"', b"running", b"pending", b"scheduled", b"completed", b"failed", b"blocked",
-    b"1.5", b"0x10", b"\n", b"a" * 5000, b"a:b", b"a b", b"\xc3\xa9", b"[" * 2000, b"1" * 17,
-    b'{"base":"x"}', b'{"a":1}', b"[1,2]", b"high", b"-9223372036854775808", b"9223372036854775807",
-    b"4294967295", b"99999999999999", b"1784000000.5", b"calm", b"q1", b"None", b"true",
+    b"", b"x", b"-1", b"0", b"1", b"1e400", b"nan", b"inf", b"-inf", b"\xff\xfe\x00", b"9" * 40,
+    b"{", b"[1", b"null", b'"a"', b"running", b"pending", b"scheduled", b"completed", b"failed",
+    b"blocked", b"1.5", b"0x10", b"\n", b"a" * 5000, b"a:b", b"a b", b"\xc3\xa9", b"[" * 2000,
+    b"1" * 17, b'{"base":"x"}', b'{"a":1}', b"[1,2]", b"high", b"-9223372036854775808",
+    b"9223372036854775807", b"4294967295", b"99999999999999", b"1784000000.5", b"calm", b"q1",
+    b"None", b"true",
 ]  # fmt: skip
-FIELDS = ["state", "type", "queue", "priority", "payload", "attempt", "failures", "crashes", "worker",
-          "max_attempts", "timeout", "backoff", "created_at", "started_at", "completed_at", "run_at",
-          "expires_at", "updated_at", "tags", "meta", "error", "errors", "result", "settled", "alone",
-          "dropped", "deleted", "lies_in", "stale", "cancel_requested", "deadline", "digest",
-          "idempotency_key", "progress"]  # fmt: skip
+FIELDS = ["state", "type", "queue", "priority", "payload", "attempt", "failures", "crashes",
+          "worker", "max_attempts", "timeout", "backoff", "created_at", "started_at",
+          "completed_at", "run_at", "expires_at", "updated_at", "tags", "meta", "error", "errors",
+          "result", "settled", "alone", "dropped", "deleted", "lies_in", "stale",
+          "cancel_requested", "deadline", "digest", "idempotency_key", "progress"]  # fmt: skip
 STATES = [b"pending", b"scheduled", b"running", b"completed", b"failed", b"cancelled", b"blocked"]
 WHOLE = ("stats", "workers", "reaped", "queues", "scheduled", "finished", "recent", "dlq", "meta",
          "quarantine", "wake", "upkeep")  # fmt: skip
@@ -89,7 +90,9 @@ class Vandal:
         job = self.job()
         if job and self.chance.random() < 0.5:
             return job[4:].encode("utf-8", "surrogateescape")
-        return self.chance.choice([*JUNK, b"ghost", b"{0}", b"\xed\xa0\x80", b"job:x", b" ", b"x" * 300])
+        return self.chance.choice(
+            [*JUNK, b"ghost", b"{0}", b"\xed\xa0\x80", b"job:x", b" ", b"x" * 300]
+        )
 
     def place(self) -> str:
         """A list of ids, there or not."""
@@ -138,7 +141,11 @@ class Vandal:
 
     def foreign(self) -> None:
         if self.chance.random() < 0.3:
-            self.zset("scheduled", self.element(), self.chance.choice([1, 2e9, float("-inf"), float("inf")]))
+            self.zset(
+                "scheduled",
+                self.element(),
+                self.chance.choice([1, 2e9, float("-inf"), float("inf")]),
+            )
             return
         self.push(self.place(), self.element())
 
@@ -218,5 +225,7 @@ class Vandal:
 
     def push(self, name: str, element: bytes) -> None:
         if self.raw.type(self.key(name)) in (b"list", b"none"):
-            (self.raw.lpush if self.chance.random() < 0.5 else self.raw.rpush)(self.key(name), element)
+            (self.raw.lpush if self.chance.random() < 0.5 else self.raw.rpush)(
+                self.key(name), element
+            )
             self.damage.note("push", name, repr(element[:40]))

@@ -28,9 +28,10 @@ class Pairs(list[tuple[str, Any]]):
 NUMBERS = [
     "0", "-0", "-0.0", "1", "-1", "0.1", "1e999", "-1e999", "1e308", "5e-324", "1e-999", "1E400",
     "9007199254740993", "18446744073709551616", "-9223372036854775809", "0.1e1", "1.0", "2.5",
-    "00", "01", "+1", ".5", "1.", "0x10", "1_000", "NaN", "Infinity", "-Infinity", "nan", "1e", "--1",
-    "3", "86400", "86400.0000001", "315360000", "315360001", "253402300799", "253402300800",
-    "604800", "604801", "1000", "1001", "100", "101", "0.09999", "4294967296", "2147483648",
+    "00", "01", "+1", ".5", "1.", "0x10", "1_000", "NaN", "Infinity", "-Infinity", "nan", "1e",
+    "--1", "3", "86400", "86400.0000001", "315360000", "315360001", "253402300799",
+    "253402300800", "604800", "604801", "1000", "1001", "100", "101", "0.09999", "4294967296",
+    "2147483648",
 ]  # fmt: skip
 TEXTS = [
     '""', '" "', '"a"', '"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83d\\ude00"',
@@ -43,7 +44,8 @@ TEXTS = [
 ]  # fmt: skip
 WORDS = ["true", "false", "null", "[]", "{}", "[[]]", "[{}]", '[""]', "[null]", "[1,2]", '{"":1}',
          '{"a":{"b":[1]}}', "True", "None", "undefined", "", " ", "[", "]", "{", "}", ",", ":",
-         "'a'", "/*c*/1", "1 2", "[1,]", '{"a":1,}', "{a:1}", '"unclosed', "\x00", "\x1f"]  # fmt: skip
+         "'a'", "/*c*/1", "1 2", "[1,]", '{"a":1,}', "{a:1}", '"unclosed', "\x00",
+         "\x1f"]  # fmt: skip
 BYTES = [
     b"", b" ", b"\xef\xbb\xbf", b"\xff\xfe", b"\x00", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf0\x9f\x98",
     b"\xe9", b"\x80", b"\xf4\x90\x80\x80", b"\xc3\x28", "{}".encode("utf-16"), b"\xef\xbb\xbf{}",
@@ -51,6 +53,8 @@ BYTES = [
     b"type=a&payload=b", b"<job/>", b"--x\r\nContent-Disposition: form-data\r\n\r\n--x--",
 ]  # fmt: skip
 
+PROPER = [0, 1, -1, 1.5, 10**20, True, False, None, "", "a", "é😀", "\x00\n\u2028", 1e300, -0.0,
+          2**53 + 1, [], {}]  # fmt: skip
 FIELDS = ["type", "payload", "id", "queue", "priority", "delay", "run_at", "max_attempts",
           "timeout", "backoff", "tags", "meta"]  # fmt: skip
 LATER = ["expires_at", "unique_key", "unique_for", "on_conflict", "after", "callback_url"]
@@ -140,27 +144,24 @@ def extreme(chance: Chance, name: str) -> Any:
 def value(chance: Chance, depth: int, proper: bool = False) -> Any:
     """Any JSON value, or (not `proper`) what only looks like one."""
     kind = chance.randrange(9 if depth else 5)
-    if proper and kind < 5:
-        return chance.choice([0, 1, -1, 1.5, 10**20, True, False, None, "", "a", "é😀", "\x00\n\u2028",
-                              1e300, -0.0, 2**53 + 1, [], {}])  # fmt: skip
-    match kind:
-        case 0:
-            return Raw(chance.choice(NUMBERS))
-        case 1:
-            return Raw(chance.choice(TEXTS))
-        case 2:
-            return Raw(chance.choice(WORDS))
-        case 3:
-            return chance.randrange(-(10**6), 10**6)
-        case 4:
-            return Raw(str(chance.randrange(1, 10)) * chance.choice([1, 20, 400, 4300, 4301, 5000])
-                       if chance.random() < 0.03 else '"' + "x" * chance.randrange(40) + '"')  # fmt: skip
-        case 5 | 6:
-            return [value(chance, depth - 1, proper) for _ in range(chance.randrange(4))]
-    names = ["a", "b", "type", "", "é", "__class__"] if not proper else list("abcdef")
+    if kind < 5:
+        return chance.choice(PROPER) if proper else _atom(chance, kind)
+    if kind < 7:
+        return [value(chance, depth - 1, proper) for _ in range(chance.randrange(4))]
+    names = list("abcdef") if proper else ["a", "b", "type", "", "é", "__class__"]
     picked = [chance.choice(names) for _ in range(chance.randrange(4))]
-    return Pairs([(n, value(chance, depth - 1, proper)) for n in (dict.fromkeys(picked) if proper
-                  else picked)])  # fmt: skip
+    picked = list(dict.fromkeys(picked)) if proper else picked
+    return Pairs([(name, value(chance, depth - 1, proper)) for name in picked])
+
+
+def _atom(chance: Chance, kind: int) -> Any:
+    if kind < 3:
+        return Raw(chance.choice((NUMBERS, TEXTS, WORDS)[kind]))
+    if kind == 3:
+        return chance.randrange(-(10**6), 10**6)
+    if chance.random() < 0.97:
+        return Raw('"' + "x" * chance.randrange(40) + '"')
+    return Raw("7" * chance.choice([1, 20, 400, 4300, 4301, 5000]))
 
 
 def text(item: Any) -> str:

@@ -83,8 +83,9 @@ def plain(chance: random.Random) -> NoReturn:
 
 @trick()
 def odd_text(chance: random.Random) -> NoReturn:
-    parts = ["\x1b[31;1mred\x1b[2J", "\r\n", "\n", "\u2028", "\x85", "<script>alert(1)</script>", "\x00",
-             "\ud800", "\udfff\ud800", "\u202e", "é😀", '"', "\\", "{}", "%s", "\x7f", "\ufeff", "x" * 9000]  # fmt: skip
+    parts = ["\x1b[31;1mred\x1b[2J", "\r\n", "\n", "\u2028", "\x85", "<script>alert(1)</script>",
+             "\x00", "\ud800", "\udfff\ud800", "\u202e", "é😀", '"', "\\", "{}", "%s", "\x7f",
+             "\ufeff", "x" * 9000]  # fmt: skip
     raise RuntimeError("".join(chance.choice(parts) for _ in range(chance.randrange(1, 40))))
 
 
@@ -113,9 +114,13 @@ def str_is_slippery(chance: random.Random) -> NoReturn:
     raise type("Odd", (Exception,), {"__str__": lambda _: Slippery("no")})("no")
 
 
+def _itself(error: object) -> str:
+    return str(error)
+
+
 @trick()
 def str_recurses(chance: random.Random) -> NoReturn:
-    raise type("Deep", (Exception,), {"__str__": lambda self: str(self)})("no")
+    raise type("Deep", (Exception,), {"__str__": _itself})("no")
 
 
 @trick()
@@ -236,8 +241,7 @@ def odd_builtin(chance: random.Random) -> NoReturn:
         UnicodeDecodeError("utf-8", b"\xff" * 100_000, 0, 99_999, "no"),
         UnicodeEncodeError("x", "\ud800" * 9000, 0, 5, "no"),
         OSError(10**9, "odd", "\ud800", None, "\n"),
-        KeyError("\x1b[2J" * 10, Slippery("x")),
-        ImportError("x", name="\n", path="\ud800"),
+        KeyError("\x1b[2J" * 10, Slippery("x")), ImportError("x", name="\n", path="\ud800"),
     ])  # fmt: skip
 
 
@@ -245,7 +249,7 @@ def odd_builtin(chance: random.Random) -> NoReturn:
 def late_stop(chance: random.Random) -> Any:
     def numbers() -> Any:
         yield 1
-        raise StopIteration("inside")
+        next(iter(()))
 
     return list(numbers())
 
@@ -271,7 +275,9 @@ def odd_retry(chance: random.Random) -> NoReturn:
 @trick()
 def odd_bury(chance: random.Random) -> NoReturn:
     error = Bury("x")
-    error.reason = chance.choice([Slippery("x"), 1, None, b"x", object(), "\ud800" * 9000, "x" * 10**6])
+    error.reason = chance.choice(
+        [Slippery("x"), 1, None, b"x", object(), "\ud800" * 9000, "x" * 10**6]
+    )
     raise error
 
 
@@ -315,7 +321,8 @@ def odd_result(chance: random.Random) -> Any:
     ring: dict[str, Any] = {}
     ring["a"] = [ring]
     return chance.choice([
-        set(), b"x", object(), float("nan"), float("inf"), [float("-inf")], cycle, ring, {(1, 2): 3},
+        set(), b"x", object(), float("nan"), float("inf"), [float("-inf")], cycle, ring,
+        {(1, 2): 3},
         (n for n in range(3)), "\ud800", {"\udfff": 1}, lambda: 1, ValueError("x"), ValueError, 1j,
         10**5000, ..., NotImplemented, "x" * 70_000, ["x" * 1000] * 70, {"a": {1, 2}}, Ellipsis,
     ])  # fmt: skip
@@ -345,4 +352,5 @@ def screaming_result(chance: random.Random) -> Any:
 @trick("completed")
 def odd_but_json(chance: random.Random) -> Any:
     return chance.choice([None, True, 0, "", [], {}, {1: 2, None: 3}, (1, 2), Slippery("fine"),
-                          "\x00\u2028😀", -0.0, 2**70, {"a": "x" * 60_000}, [[[[1]]]] * 50])  # fmt: skip
+                          "\x00\u2028😀", -0.0, 2**70, {"a": "x" * 60_000},
+                          [[[[1]]]] * 50])  # fmt: skip

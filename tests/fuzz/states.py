@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 from tests.fuzz.asked import Asked, Request
-from tests.fuzz.damage import KEYS, WHOLE, Damage, Vandal
+from tests.fuzz.damage import KEYS, WHOLE, Vandal
 from tests.fuzz.exceptions import Kept
 from tests.fuzz.lanes import Lane, log_file
 from tests.fuzz.sequences import step
@@ -74,6 +74,8 @@ class States:
         self.audit = Audit(settings)
         self.ask = Asked(create_app(settings, Store(settings)))
         self.case: object = 0
+        self.struck: set[str] = set()
+        """Keys damaged in this case."""
 
     def model(self, number: int) -> dict[bytes, tuple[bytes, int]]:
         """A valid state: what random verbs have left, and a calm queue."""
@@ -83,7 +85,10 @@ class States:
         verbs.everything_agrees()
         for _ in range(25):
             step(verbs, chance, [])
-        keyed = [Draft(f"k{n}", "noop", queue="q1", idempotency_key=f"k{n}", digest="d") for n in range(2)]
+        keyed = [
+            Draft(f"k{n}", "noop", queue="q1", idempotency_key=f"k{n}", digest="d")
+            for n in range(2)
+        ]
         verbs.store.enqueue([*keyed, *(Draft(i, "noop", queue="calm") for i in CALM)])
         prefix, found = verbs.store.keys.prefix, {}
         for key in self.raw.scan_iter(prefix + "*", count=1000):
@@ -115,19 +120,23 @@ class States:
         for do in acts if chance.random() < 0.5 else acts[::-1]:
             do()
         whole = damage.spoiled & set(WHOLE)
+        self.struck = damage.struck
         if not self.until(self.calm, 0.2 if whole else PATIENCE) and not whole:
             self.report.broke(self.case, f"jobs beside the damage did not complete: {self.ends()}")
         self.quiet()
         self.mend()
         if not self.until(self.calm, PATIENCE):
             self.report.broke(self.case, f"jobs did not complete after the repair: {self.ends()}")
-        self.alive(damage)
+        if self.child.died() is not None:
+            self.replace()
 
     def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         end = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() > end or self.child.died() is not None:
+            if time.monotonic() > end:
                 return False
+            if self.child.died() is not None:
+                self.replace()
             time.sleep(0.003)
         return True
 
@@ -187,10 +196,11 @@ class States:
 
     def requests(self, chance: random.Random, ids: Sequence[str]) -> list[Request]:
         job_id, kind = chance.choice(ids), {"Content-Type": "application/json"}
-        every = [Request("GET", "/jobs"), Request("GET", f"/jobs/{job_id}"), Request("GET", "/stats"),
-                 Request("GET", "/metrics"), Request("DELETE", f"/jobs/{job_id}"),
-                 Request("POST", f"/jobs/{job_id}/retry"), Request("GET", "/jobs", query="status=failed"),
-                 Request("POST", "/jobs", b'{"type":"noop","queue":"q1"}', headers=kind)]  # fmt: skip
+        every = [Request("GET", "/jobs"), Request("GET", f"/jobs/{job_id}"), Request("GET",
+                 "/stats"), Request("GET", "/metrics"), Request("DELETE", f"/jobs/{job_id}"),
+                 Request("POST", f"/jobs/{job_id}/retry"), Request("GET", "/jobs",
+                 query="status=failed"), Request("POST", "/jobs", b'{"type":"noop","queue":"q1"}',
+                 headers=kind)]  # fmt: skip
         return chance.sample(every, 3)
 
     def request(self, chance: random.Random, request: Request) -> tuple[str, Callable[[], Any]]:
@@ -245,20 +255,18 @@ class States:
         """Commands the server has seen."""
         return int(self.raw.info("stats")["total_commands_processed"])
 
-    def alive(self, damage: Damage) -> None:
-        """The child lives, unless its name was struck from the roll: then it must go."""
+    def replace(self) -> None:
+        """Start another child. A child may go only when its name was struck from the roll."""
         status = self.child.died()
-        if status is None:
-            return
-        roll = {"workers", "reaped"} & damage.struck
-        if status == LEASE_LOST and roll:
-            self.report.counts["children off the roll"] += 1
+        if status == LEASE_LOST and {"workers", "reaped"} & self.struck:
+            self.report.counts["children off the roll, replaced"] += 1
         else:
             self.report.counts["child deaths"] += 1
             self.report.broke(self.case, f"the child died: {status}")
-        self.raw.flushdb()
-        self.child.end()
+        gone = self.child.worker
         self.child.start()
+        with suppress(FerrymanError):  # as a supervisor does
+            self.recover(World(self.store), gone)
 
     # Repair.
 
@@ -283,7 +291,9 @@ class States:
     def told(self, left: Report) -> None:
         for finding in left.findings:
             if finding.repair:
-                self.report.broke(self.case, f"not mended: {finding.kind} {finding.subject}: {finding.what}")
+                self.report.broke(
+                    self.case, f"not mended: {finding.kind} {finding.subject}: {finding.what}"
+                )
             else:
                 self.report.counts[f"left to a person: {finding.kind}"] += 1
         if not left.findings:

@@ -181,7 +181,9 @@ class Verbs(RuleBasedStateMachine):
             for worker in self.store.sweep()[1]:
                 self.world.recover(worker)
 
-    @rule(place=st.sampled_from(["pending", "running", "scheduled"]), n=which, at_head=st.booleans())
+    @rule(
+        place=st.sampled_from(["pending", "running", "scheduled"]), n=which, at_head=st.booleans()
+    )
     def intrude(self, place, n, at_head):
         """Somebody puts what is no job where only jobs belong."""
         element = f"foreign-{len(self.foreign)}"

@@ -32,7 +32,7 @@ local function asked()
     redis.call('ZREM', P .. 'scheduled', id)
     cancelled(id, queue, state, j[4])
   elseif state == 'running' and redis.call('HSETNX', job, 'cancel_requested', NOW) == 1 then
-    redis.call('RPUSH', P .. 'cancel:' .. j[3], id)
+    if j[3] then redis.call('RPUSH', P .. 'cancel:' .. j[3], id) end
   end
   return state
 end
