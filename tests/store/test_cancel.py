@@ -99,3 +99,10 @@ def test_a_job_cancelled_twice_over_its_life_leaves_one_entry(world):
     assert world.list("pending:default:normal") == ["a", "b"]
     assert world.field("a", "dropped") is None
     assert [job.id for job in world.worker().claim(5)] == ["a", "b"]
+
+
+def test_a_running_job_whose_worker_was_lost_from_its_record_can_be_cancelled(world):
+    world.running("a")
+    world.store.command("HDEL", world.store.keys.job("a"), "worker")
+    assert world.store.cancel("a") == "running"
+    assert world.field("a", "cancel_requested")
