@@ -15,6 +15,7 @@ from tests.worker.proxy import Proxy
 
 from ferryman import Context, Ferryman
 from ferryman.config import Settings
+from ferryman.errors import StoreUnavailable
 from ferryman.job import Draft, Job
 from ferryman.keys import ALONE, LEVELS, Keys
 from ferryman.store import Port, Store, wire
@@ -505,6 +506,31 @@ def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start, store: Store
     assert not hand.thread.is_alive()
 
 
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_whose_blmove_is_refused_claims_by_script_a_few_times_a_second(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(listener: wire.Listener) -> None:
+        listener.armed = False
+        listener._conn.read_response()
+        raise StoreUnavailable("Redis is out of memory")
+
+    monkeypatch.setattr(wire.Listener, "take", refuse)
+    hand = start()
+    until(lambda: hand.child.listen_at)
+    turns, turn = [0], hand.child.port.turn
+
+    def counted(*args: Any) -> Any:
+        turns[0] += 1
+        return turn(*args)
+
+    monkeypatch.setattr(hand.child.port, "turn", counted)
+    took = until(lambda: turns[0] >= 12)
+    assert turns[0] <= 6 + took / child_module.POLL, "it claims without a pause"
+    hand.enqueue("a")
+    hand.completed("a")
+
+
 # Handlers.
 
 
@@ -515,6 +541,17 @@ def test_an_unknown_type_fails_and_is_retried(start: Start) -> None:
     job = hand.store.get("a")
     assert job.error == "unknown job type: unheard-of"
     assert (job.failures, job.max_attempts) == (1, None)
+
+
+def test_a_record_nested_too_deeply_parks_its_job_and_not_the_child(start: Start) -> None:
+    hand = start()
+    hand.store.pause("default")
+    hand.enqueue("a")
+    hand.store.command("HSET", hand.store.keys.job("a"), "backoff", "[" * 5000)
+    hand.store.resume("default")
+    until(lambda: hand.store.facets(["a"])[0][0] == "failed")
+    hand.enqueue("b")
+    hand.completed("b")
 
 
 def test_the_limit_of_a_type_is_noted_on_a_job_that_has_none(start: Start) -> None:

@@ -98,7 +98,7 @@ class Child:
         self.reconcile_at = time.monotonic() + RECONCILE
         self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
         self.recycle, self.leaving = Recycle(settings), False
-        self.retry_at = self.listen_at = 0.0
+        self.retry_at = self.listen_at = self.poll_at = 0.0
         self.trouble_count = 0
         self._ended = threading.Event()
         self._wake, self._waker = socket.socketpair()
@@ -221,7 +221,7 @@ class Child:
         job_type = self.ferry.registry.get(job.type)
         try:
             run = self._run_of(job, job_type)
-        except (ValueError, TypeError, ConfigError) as error:
+        except (ValueError, TypeError, ConfigError, RecursionError) as error:
             whole = job._replace(backoff=None, tags=None, meta=None, damage=str(error))
             run = self._run_of(whole, job_type)
         self.runs[job.id] = run
@@ -348,7 +348,8 @@ class Child:
         """Wait in BLMOVE on every list, if there is a free slot and the lists were empty."""
         now = time.monotonic()
         if now < self.listen_at:
-            self.hungry = True
+            if now >= self.poll_at:
+                self.hungry, self.poll_at = True, now + POLL
             return
         if self.hungry or not self._room() or now < self.retry_at:
             return
