@@ -98,6 +98,9 @@ PLANTS = {
     "a queue of no proper name": ("corrupt p1", "HSET /job:p1 queue a:b"),
     "a queue of no name": ("corrupt p1", "HSET /job:p1 queue "),
     "a priority there is not": ("corrupt p1", "HSET /job:p1 priority urgent"),
+    "a job marked deleted": ("corrupt p1", "HSET /job:p1 deleted x"),
+    "a deleted job that is to run": ("corrupt deleted", "HSET /job:deleted state pending"),
+    "dropped of too many digits": ("number p1", "HSET /job:p1 dropped 9223372036854775807"),
     # Keys.
     "a record that is a string": ("wrong_type job:odd", "SET /job:odd x"),
     "stats that is a string": ("wrong_type stats", "SET /stats x"),

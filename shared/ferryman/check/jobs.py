@@ -85,10 +85,13 @@ def judge(sight: Sight) -> list[Finding]:
         return list(_orphans(sight))
     if sight.state not in STATES or not ("type" in sight.fields or "deleted" in sight.fields):
         return [_corrupt(sight)]
-    names = list(_names(sight))
+    names = [*_names(sight), *_stub(sight)]
     if names:
         return names
-    return [*_place(sight), *_dead(sight), *_life(sight), *_numbers(sight)]
+    numbers = list(_numbers(sight))
+    if _whole(sight.fields.get("dropped", "0")) is None:
+        return numbers  # how many entries are right is not known before it is
+    return [*_place(sight), *_dead(sight), *_life(sight), *numbers]
 
 
 def _names(sight: Sight) -> Iterable[Finding]:
@@ -100,6 +103,20 @@ def _names(sight: Sight) -> Iterable[Finding]:
     if level is not None and level not in LEVELS:
         yield _mend("corrupt", sight, f"its priority is {level!r}", [("field", "priority", "")],
                     ("field", "priority", level))  # fmt: skip
+
+
+def _stub(sight: Sight) -> Iterable[Finding]:
+    """What is left of a deleted job has no type, and is cancelled; it must not run again."""
+    deleted = sight.fields.get("deleted")
+    if deleted is None:
+        return
+    seen: Words = ("field", "deleted", deleted)
+    if "type" in sight.fields:
+        yield _mend("corrupt", sight, "it is a job, and marked deleted", [("field", "deleted", "")],
+                    seen)  # fmt: skip
+    elif sight.state != State.CANCELLED:
+        acts: list[Words] = [("state", "", State.CANCELLED)]
+        yield _mend("corrupt", sight, f"it is deleted, and {sight.state}", acts, seen)
 
 
 # Places.

@@ -98,7 +98,7 @@ class Seen:
         elif raw[_AT["dropped"]] is not None:
             self._note_dropped(job_id, raw)
             self.suspects.add(job_id)
-        elif raw[_AT["type"]] is None or not (_numbers_fit(raw) and self._named(raw)):
+        elif not (_is_job(raw) and _numbers_fit(raw) and self._named(raw)):
             self.suspects.add(job_id)
         elif raw[1] in _ENDED:
             if raw[0] < 0:
@@ -154,6 +154,10 @@ class Seen:
                 self.odd.add(name)
             else:
                 self.names.add(_text(name))
+
+
+def _is_job(raw: Raw) -> bool:
+    return raw[_AT["type"]] is not None and raw[_AT["deleted"]] is None
 
 
 def _numbers_fit(raw: Raw) -> bool:
