@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
@@ -103,6 +104,16 @@ def _run(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:  # somebody edited the hash by hand: show what is there
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):  # somebody edited the hash by hand: show what is there
         return text
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e400 can be read, and not be said again
+        raise ValueError(text)
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)

@@ -8,7 +8,6 @@ from flask import Request, current_app
 from flask_openapi.models import OPENAPI3_REF_TEMPLATE
 from flask_openapi.models.schema import Schema
 from flask_openapi.openapi import OpenAPI
-
 from werkzeug.datastructures import MultiDict
 from werkzeug.utils import cached_property
 

@@ -146,3 +146,11 @@ def test_redis_away_is_503(deaf):
     answer = deaf.get("/jobs/a")
     assert answer.status_code == 503
     assert "Retry-After" in answer.headers
+
+
+@pytest.mark.parametrize("text", ["1e400", "NaN", "[" * 5000])
+def test_a_result_that_is_no_json_is_shown_as_the_text_it_is(client, store, post, text):
+    job_id = post()
+    store.command("HSET", store.keys.job(job_id), "result", text)
+    answer = client.get(f"/jobs/{job_id}")
+    assert (answer.status_code, answer.json["result"]) == (200, text)
