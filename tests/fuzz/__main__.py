@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,14 +76,15 @@ def play(name: str, seed: int, scale: float, case: int | None) -> lanes.Report:
     """One act, whole or one case of it."""
     plan = PLANS[name]
     with tempfile.TemporaryDirectory(prefix="ferryman-fuzz-") as folder:
-        act, cases = plan.act, max(1, int(plan.cases * scale))
+        act: Any = plan.act
+        cases: Sequence[int] = range(max(1, int(plan.cases * scale)))
         if name == "cuts":
             log = cuts.write(Path(folder), seed)
-            act, cases = partial(cuts.act, log=log), log.file.stat().st_size + 1
+            act, cases = partial(cuts.act, log=log), cuts.cases(log, scale)
         if case is not None:
             (Path(folder) / "lane").mkdir()
             return lanes.alone(act, name, seed, range(case, case + 1), Path(folder) / "lane")
-        return lanes.beside(act, name, seed, cases, plan.lanes, Progress(name, cases).show)
+        return lanes.beside(act, name, seed, cases, plan.lanes, Progress(name, len(cases)).show)
 
 
 def row(name: str, entry: dict[str, Any]) -> str:
@@ -132,9 +134,10 @@ def main() -> int:
     """Parse, play, tell; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=PLANS, help="this act; may be repeated")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the cases (not of cuts)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the cases")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--case", type=int, help="only this case")
+    parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--write", action="store_true", help="write docs/fuzz.json and the table")
     args = parser.parse_args()
     print(f"fuzz: seed {args.seed}", file=sys.stderr)
@@ -147,6 +150,8 @@ def main() -> int:
         if args.write:
             write({name: results[name]})
     print(table(results))
+    if args.json:
+        args.json.write_text(json.dumps(results))
     return 1 if any(r["counts"].get("violations") for r in results.values()) else 0
 
 

@@ -68,7 +68,7 @@ def act(lane: Lane) -> None:
         fuzz = Bodies(lane, Asked(create_app(settings, store)), store, Keyspace(settings.redis_url))
         for case, chance in lane.each():
             fuzz.case(case, chance)
-            if case % LOOK < len(lane.cases) and lane.report.counts["cases"] % LOOK == 0:
+            if lane.report.counts["cases"] % LOOK == LOOK - 1:
                 lane.report.counts["log lines"] += read_log(lane, log)
         lane.report.counts["log lines"] += read_log(lane, log)
 

@@ -124,6 +124,12 @@ class Writer:
                 self.store.revive(job.id)
 
 
+def cases(log: Log, scale: float) -> list[int]:
+    """The lengths to try: every one, or some from end to end and the last twenty."""
+    length = log.file.stat().st_size
+    return sorted({*range(0, length + 1, round(1 / scale)), *range(length - 20, length + 1)})
+
+
 def write(folder: Path, seed: int, jobs: int = JOBS) -> Log:
     """A log in this folder."""
     with EmbeddedServer(folder / "written") as server:

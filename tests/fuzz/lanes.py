@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +58,7 @@ class Lane:
 
     act: str
     seed: int
-    cases: range
+    cases: Sequence[int]
     folder: Path
     tell: Callable[[int], None] = lambda _: None
     report: Report = field(default_factory=Report)
@@ -88,7 +88,7 @@ class Lane:
 Act = Callable[[Lane], None]
 
 
-def alone(act: Act, name: str, seed: int, cases: range, folder: Path) -> Report:
+def alone(act: Act, name: str, seed: int, cases: Sequence[int], folder: Path) -> Report:
     """Run these cases here, in this process."""
     lane = Lane(name, seed, cases, folder)
     act(lane)
@@ -96,13 +96,13 @@ def alone(act: Act, name: str, seed: int, cases: range, folder: Path) -> Report:
 
 
 def beside(
-    act: Act, name: str, seed: int, number: int, lanes: int, show: Callable[[int], None]
+    act: Act, name: str, seed: int, cases: Sequence[int], lanes: int, show: Callable[[int], None]
 ) -> Report:
-    """Run so many cases in lanes beside each other; `show` is told how many are done."""
+    """Run these cases in lanes beside each other; `show` is told how many are done."""
     context = multiprocessing.get_context("fork")
     news: Any = context.SimpleQueue()
     processes = [
-        context.Process(target=_lane, args=(act, name, seed, range(n, number, lanes), news))
+        context.Process(target=_lane, args=(act, name, seed, cases[n::lanes], news))
         for n in range(lanes)
     ]
     for process in processes:
@@ -121,7 +121,7 @@ def beside(
     return whole
 
 
-def _lane(act: Act, name: str, seed: int, cases: range, news: Any) -> None:
+def _lane(act: Act, name: str, seed: int, cases: Sequence[int], news: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     told = 0
 
