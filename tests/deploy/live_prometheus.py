@@ -55,7 +55,7 @@ class Watched:
         self.port, self.prometheus = free_port(), f"http://127.0.0.1:{free_port()}"
         self.settings = {"FERRYMAN_APP": "ferryman_worker.jobs:ferry", "PORT": self.port}
         self.api = f"http://127.0.0.1:{self.port}"
-        self.site.program("api", **self.settings).await_event("api.started")
+        self.site.program("api", **self.settings).await_event("api.started", within=PATIENCE)
         self.worker = self.site.worker(**self.settings)
         self._process = self._watch(folder)
 
