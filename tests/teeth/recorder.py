@@ -1,0 +1,34 @@
+"""A plugin of pytest that notes how each test ended, one JSON object a line, for `run`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the notes go."""
+    parser.addoption("--notes", type=Path, help="file for how each test ended")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a failure with its exception, and every end of a test's own part."""
+    report = yield
+    if report.failed or report.when == "call":
+        error = call.excinfo
+        note = {
+            "test": item.nodeid,
+            "when": report.when,
+            "outcome": report.outcome,
+            "kind": error.typename if error else "",
+            "text": str(error.value)[:2000] if error else "",
+        }
+        with item.config.getoption("--notes").open("a") as notes:
+            notes.write(json.dumps(note) + "\n")
+    return report
