@@ -77,6 +77,15 @@ def test_quarantine_keeps_the_beginning_of_a_long_element(world):
     assert json.loads(line)["element"] == "x" * 256
 
 
+def test_quarantine_keeps_the_newest_10_000(world):
+    world.store.command("LPUSH", world.store.keys("quarantine"), *(["old"] * 10_000))
+    push(world, world.store.keys.pending("default", "normal"), b"x")
+    world.worker().claim()
+    kept = world.list("quarantine")
+    assert len(kept) == 10_000
+    assert json.loads(kept[0])["element"] == "x"
+
+
 def test_a_job_made_by_hand_of_bytes_that_are_no_text_can_be_claimed_and_settled(world):
     """It fails like any bad job; the worker and the jobs beside it live on."""
     execute, keys = world.store._redis.execute_command, world.store.keys

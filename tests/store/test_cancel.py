@@ -84,6 +84,14 @@ def test_an_unknown_job_is_not_found(world):
     assert changed == {}
 
 
+def test_a_deleted_job_is_not_found_though_its_stub_is_there(world):
+    world.enqueue("a")
+    world.store.delete("a")
+    with world.changes() as changed, pytest.raises(JobNotFound):
+        world.store.cancel("a")
+    assert changed == {}
+
+
 def test_a_cancelled_job_counts_no_more_in_the_total(world):
     world.enqueue("a", "b")
     world.store.cancel("a")

@@ -100,7 +100,9 @@ def test_a_second_delete_does_not_find_it(world):
 
 def test_its_idempotency_key_is_free_again(world):
     world.enqueue("a", idempotency_key="k", digest="d")
-    world.store.delete("a")
+    with world.changes() as changed:
+        world.store.delete("a")
+    assert changed["idem:k"] is None
     assert world.enqueue("b", idempotency_key="k", digest="other") == [("b", True)]
 
 

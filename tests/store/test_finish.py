@@ -167,6 +167,20 @@ def test_a_deleted_id_enqueued_again_outlives_its_old_entry(world, monkeypatch):
     assert world.field("a", "state") == "pending"
 
 
+def test_a_cancelled_id_that_still_lies_in_its_list_outlives_its_old_entry(world, monkeypatch):
+    hand = world.running("a", "b")
+    hand.finish("a")
+    world.store.delete("a")
+    world.enqueue("a")
+    world.store.cancel("a")
+    monkeypatch.setattr(calls, "FINISHED_CAP", 1)
+    hand.finish("b")
+    assert world.list("finished") == ["b"]
+    assert world.field("a", "state") == "cancelled"
+    assert hand.claim() == []
+    assert world.list("quarantine") == []
+
+
 def test_a_job_that_ran_again_is_kept_for_its_newest_entry(world, monkeypatch):
     hand = world.running("a", "b")
     hand.finish("a")

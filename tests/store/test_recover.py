@@ -153,6 +153,24 @@ def test_foreign_elements_are_set_aside(world):
     assert "running:other" not in changed
 
 
+def test_a_record_that_is_no_hash_is_set_aside_and_the_others_move_on(world):
+    world.running("a", "b", "c")
+    world.store.command("SET", world.store.keys.job("b"), "text")
+    with world.changes() as changed:
+        assert world.recover().recovered == 2
+    [kept] = changed["quarantine"]
+    assert (kept["element"], kept["reason"]) == ("b", "not a hash")
+    assert world.list(ALONE) == ["a", "c"]
+
+
+def test_a_record_that_lost_its_attempt_moves_on(world):
+    world.running("a", "b")
+    world.store.command("HDEL", world.store.keys.job("a"), "attempt")
+    assert world.recover().recovered == 2
+    assert world.list(ALONE) == ["a", "b"]
+    assert [e["attempt"] for e in world.store.get("a").errors] == [0]
+
+
 def test_a_call_moves_at_most_200_and_says_how_many_are_left(world):
     ids = [f"j{n}" for n in range(250)]
     hand = world.worker()

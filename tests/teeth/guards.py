@@ -1,4 +1,4 @@
-"""The table of guards: for each, the text that makes it, and the tests that miss it when it is gone.
+"""The table of guards: the text that makes each, and the tests that miss it when it is gone.
 
 One `[[guard]]` a guard in guards/*.toml:
 
