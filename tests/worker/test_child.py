@@ -168,6 +168,37 @@ def test_a_ghost_claim_of_a_full_child_goes_back_to_the_head(start: Start) -> No
 
 
 @pytest.mark.usefixtures("brief_waits")
+@pytest.mark.usefixtures("often")
+def test_a_full_child_that_compares_keeps_what_it_runs(start: Start) -> None:
+    hand = start(slots=1)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    compared = hand.child.reconcile_at
+    until(lambda: hand.child.reconcile_at > compared + 0.5)
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert (hand.count("released_total"), hand.count("fenced_total")) == (0, 0)
+
+
+def test_a_job_handed_out_again_while_it_runs_is_not_started_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody pushed the id of a running job, and the claim comes together with a comparison."""
+    monkeypatch.setattr(child_module, "RECONCILE", 0.0)
+    hand = start(slots=3)
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    until(hand.is_listening)
+    hand.enqueue("e", queue="elsewhere")
+    pending = hand.store.keys.pending("default", "normal")
+    hand.store.command("RPUSH", pending, "e", "a")
+    hand.completed("e")
+    until(lambda: hand.pending() == [])
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
+
+
 def test_a_delivery_whose_reply_is_lost_is_adopted_at_once(start: Start, proxy: Proxy) -> None:
     hand = start(proxy.url)
     proxy.lose(hand.store.keys.pending("default", "normal"))  # as only BLMOVE names it

@@ -1,0 +1,49 @@
+"""A child that cannot reach Redis waits, longer each time, and never as long as its neighbours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ferryman import Ferryman
+from ferryman.errors import StoreUnavailable
+from ferryman.store import Port, Store
+from ferryman_worker.board import Board
+from ferryman_worker.child import Child, Post
+from ferryman_worker.link import Link
+
+
+@pytest.fixture
+def child(store: Store) -> Iterator[Child]:
+    """A child whose loop is not running."""
+    post = Post("w:1:n", ["pending:default:normal"], 1, False)
+    port = Port(store.settings, store.keys, post.worker, post.lists)
+    ours, theirs = Link.pair()
+    yield Child(Ferryman(store=store), store.settings, post, Board(1), theirs, port)
+    ours.close()
+    theirs.close()
+
+
+def waits(child: Child, number: int) -> list[float]:
+    """The pauses after so many failures in a row."""
+    found = []
+    for _ in range(number):
+        now = time.monotonic()
+        child._trouble(StoreUnavailable("away"))
+        found.append(child.retry_at - now)
+    return found
+
+
+def test_a_pause_is_random_and_at_most_5_seconds(child: Child) -> None:
+    found = waits(child, 200)
+    assert all(0 < wait < 5.5 for wait in found)
+    late = found[10:]
+    assert min(late) < 1.5
+    assert max(late) > 3.5, "they come back spread over the whole time, not together"
+
+
+def test_the_first_pauses_are_short(child: Child) -> None:
+    assert all(wait < 0.3 for wait in waits(child, 1))
+    assert all(wait < 1.0 for wait in waits(child, 2))
