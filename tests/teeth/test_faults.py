@@ -6,7 +6,9 @@ import pytest
 from tests.teeth.guards import ROOT, exists
 
 PAGE = (ROOT / "docs/faults.md").read_text("utf-8")
-ENTRIES = re.findall(r"^\*\*(\d+)\. (.+?)\.\*\* (.+?)(?=\n\n|\n?\Z)", PAGE, re.DOTALL | re.MULTILINE)
+ENTRIES = re.findall(
+    r"^\*\*(\d+)\. (.+?)\.\*\* (.+?)(?=\n\n|\n?\Z)", PAGE, re.DOTALL | re.MULTILINE
+)
 
 
 def test_sixty_four_faults_are_numbered_in_order() -> None:

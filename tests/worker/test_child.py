@@ -238,6 +238,20 @@ def test_a_settle_whose_reply_is_lost_counts_once(start: Start, proxy: Proxy, ve
 
 
 @pytest.mark.usefixtures("brief_waits")
+def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start: Start) -> None:
+    hand = start()
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.store.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        hand.gate.set()
+        until(lambda: hand.child.unsettled and hand.child.retry_at)
+    finally:
+        hand.store.command("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
+
+
 def test_many_lost_replies_lose_nothing_and_run_nothing_twice(start: Start, proxy: Proxy) -> None:
     hand = start(proxy.url)
     words = [scripts()["claim"].sha, scripts()["finish"].sha, hand.store.keys.running(hand.worker)]

@@ -1,4 +1,4 @@
-"""A child that cannot reach Redis waits, longer each time, and never as long as its neighbours."""
+"""Single steps of a child whose loop is not running: its pauses, its notes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from ferryman import Ferryman
 from ferryman.errors import StoreUnavailable
+from ferryman.job import Draft
 from ferryman.store import Port, Store
 from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
@@ -47,3 +48,11 @@ def test_a_pause_is_random_and_at_most_5_seconds(child: Child) -> None:
 def test_the_first_pauses_are_short(child: Child) -> None:
     assert all(wait < 0.3 for wait in waits(child, 1))
     assert all(wait < 1.0 for wait in waits(child, 2))
+
+
+def test_a_note_of_progress_is_cut_to_200_characters(child: Child, store: Store) -> None:
+    store.enqueue([Draft(id="a", type="t")])
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    [job] = child.port.turn([], 1).jobs
+    child.progress(job.id, job.attempt, 0.5, "x" * 1000)
+    assert store.get("a").progress_note == "x" * 200
