@@ -237,7 +237,6 @@ def test_a_settle_whose_reply_is_lost_counts_once(start: Start, proxy: Proxy, ve
     assert hand.running() == []
 
 
-@pytest.mark.usefixtures("brief_waits")
 def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start: Start) -> None:
     hand = start()
     hand.enqueue("a", "hold")
@@ -252,6 +251,7 @@ def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start:
     assert hand.started == ["a"]
 
 
+@pytest.mark.usefixtures("brief_waits")
 def test_many_lost_replies_lose_nothing_and_run_nothing_twice(start: Start, proxy: Proxy) -> None:
     hand = start(proxy.url)
     words = [scripts()["claim"].sha, scripts()["finish"].sha, hand.store.keys.running(hand.worker)]
