@@ -18,6 +18,7 @@ from ferryman import Ferryman
 from ferryman.backoff import Backoff
 from ferryman.config import Settings
 from ferryman.errors import ConfigError
+from ferryman_worker import fork as fork_module
 from ferryman_worker.fork import describe, fork, load_app
 
 Module = Callable[[str], str]
@@ -118,6 +119,23 @@ def test_a_forked_process_leaves_ctrl_c_to_its_parent_and_ends_by_sigterm() -> N
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.kill(pid, signal.SIGTERM)
     assert ended(pid) == -signal.SIGTERM
+
+
+def test_a_stop_that_comes_before_a_forked_process_is_ready_still_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before it has its own handlers the one of its parent would take the signal, and forget it."""
+    monkeypatch.setattr(fork_module, "_die_with", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    usual = signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def body() -> None:
+        time.sleep(2)
+        os._exit(0)
+
+    try:
+        assert ended(fork(body)) == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")

@@ -346,6 +346,20 @@ def test_an_interrupt_as_the_handler_ends_never_costs_the_thread(bench: Bench) -
     assert ends == {Returned("7"), MEANING["timeout"]}
 
 
+def test_an_interrupt_between_the_handlers_end_and_ours_keeps_its_result(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = Run.leave
+
+    def struck(run: Run) -> None:
+        monkeypatch.setattr(Run, "leave", leave)
+        raise Interrupt
+
+    monkeypatch.setattr(Run, "leave", struck)
+    assert bench.outcome(lambda: 7) == Returned("7")
+    assert bench.outcome(thread_name) == Returned('"slot-1"')
+
+
 @pytest.mark.usefixtures("impatient")
 def test_an_interrupt_as_the_handler_fails_never_costs_the_thread(bench: Bench) -> None:
     def handler(rounds: int) -> None:
