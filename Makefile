@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 # One after the other, also under make -j: the targets share .venv and the terminal.
 .NOTPARALLEL:
-.PHONY: help run test check chaos bench bench-rivals bench-page lint fmt type clean
+.PHONY: help run test check teeth chaos bench bench-rivals bench-page lint fmt type clean
 
 help:
 	@echo "Ferryman: a job service on Redis. Targets:"
@@ -26,6 +26,9 @@ test: $(VENV)/dev.stamp ## run the whole test suite
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
 check: lint type test ## what CI runs: lint, types, tests
+
+teeth: $(VENV)/dev.stamp ## take out each guard in turn, in a copy of the tree: a named test must go red (about 10 minutes)
+	@$(BIN)/python -m tests.teeth.run $(ARGS)
 
 chaos: $(VENV)/dev.stamp ## long fault run (about half an hour): kills, freezes, outages, black holes; then a verdict
 	@$(BIN)/python tests/chaos/run.py --long --rounds 4 $(ARGS)
