@@ -1,19 +1,22 @@
-"""Single steps of a child whose loop is not running: its pauses, its notes."""
+"""Single steps of a child and of an upkeep whose loops are not running."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from ferryman import Ferryman
+from ferryman.config import Settings
+from ferryman.embedded import EmbeddedServer
 from ferryman.errors import StoreUnavailable
 from ferryman.job import Draft
 from ferryman.store import Port, Store
 from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
 from ferryman_worker.link import Link
+from ferryman_worker.upkeep import STALE, Upkeep
 
 
 @pytest.fixture
@@ -56,3 +59,25 @@ def test_a_note_of_progress_is_cut_to_200_characters(child: Child, store: Store)
     [job] = child.port.turn([], 1).jobs
     child.progress(job.id, job.attempt, 0.5, "x" * 1000)
     assert store.get("a").progress_note == "x" * 200
+
+
+def test_upkeep_beats_no_more_for_a_supervisor_that_is_frozen(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """Nobody would kill a run past its limit: its worker must not go on looking alive."""
+    settings = Settings(redis_url=start_server().url)
+    ours, theirs = Link.pair()
+    upkeep = Upkeep(settings, "w:0:n", theirs)
+    store = Store(settings)
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    upkeep.busy = {"w:1:n": 1}
+    worker = store.keys("worker:w:1:n")
+    upkeep.heard = time.monotonic() - STALE - 1
+    upkeep._beat()
+    assert store.command("HGET", worker, "beat") == b"1"
+    upkeep.heard = time.monotonic()
+    upkeep._beat()
+    assert store.command("HGET", worker, "beat") == b"2"
+    store.close()
+    ours.close()
+    theirs.close()
