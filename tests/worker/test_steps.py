@@ -16,7 +16,7 @@ from ferryman.store import Port, Store
 from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
 from ferryman_worker.link import Link
-from ferryman_worker.upkeep import STALE, Upkeep
+from ferryman_worker.upkeep import STALE, Gone, Upkeep
 
 
 @pytest.fixture
@@ -81,3 +81,21 @@ def test_upkeep_beats_no_more_for_a_supervisor_that_is_frozen(
     store.close()
     ours.close()
     theirs.close()
+
+
+def test_a_recovery_that_redis_refuses_is_tried_until_it_is_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the jobs of a dead child would wait for its lease to end."""
+    upkeep = Upkeep(settings, "w:0:n", Link.pair()[0])
+    tries: list[Gone] = []
+
+    def recover(gone: Gone) -> None:
+        tries.append(gone)
+        if len(tries) < 3:
+            raise StoreUnavailable("away")
+
+    monkeypatch.setattr(upkeep, "_recover", recover)
+    gone = Gone("w:1:n", "crashed", "it died")
+    upkeep._until_done(gone)
+    assert tries == [gone, gone, gone]
