@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+
 import fakeredis
 import pytest
 from redis.exceptions import (
@@ -13,7 +17,15 @@ from redis.exceptions import (
 )
 
 from ferryman import StoreUnavailable
-from ferryman.store.connect import REFUSALS, as_unavailable, redis_errors
+from ferryman.config import Settings
+from ferryman.store import Store
+from ferryman.store.connect import (
+    BLOCK,
+    BLOCK_TIMEOUT,
+    REFUSALS,
+    as_unavailable,
+    redis_errors,
+)
 
 ADDRESS = "redis://user:secret@here:6379/0"
 
@@ -46,3 +58,31 @@ def test_every_refusal_is_unavailable(word: str) -> None:
 def test_no_message_shows_the_password(error: Exception) -> None:
     unavailable = as_unavailable(error, ADDRESS)  # type: ignore[arg-type]
     assert "secret" not in str(unavailable)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_a_call_is_sent_as_often_as_it_was_told_and_never_again(tries: int) -> None:
+    """redis-py would send it ten times more; a claim sent again takes a second job."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        served: list[bytes] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        while (words := client.recv(4096)) and b"PING" not in words:
+                            client.sendall(b"+OK\r\n" * words.count(b"*"))
+                        served.append(words)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        with contextlib.closing(Store(Settings(redis_url=url), tries=tries)) as store:
+            with pytest.raises(StoreUnavailable):
+                store.ping()
+            assert len(served) == tries
+
+
+def test_a_wait_ends_before_its_connection_is_given_up_and_both_before_a_lease() -> None:
+    assert BLOCK + 1 < BLOCK_TIMEOUT < Settings().lease / 2

@@ -99,3 +99,20 @@ def test_a_recovery_that_redis_refuses_is_tried_until_it_is_done(
     gone = Gone("w:1:n", "crashed", "it died")
     upkeep._until_done(gone)
     assert tries == [gone, gone, gone]
+
+
+def test_a_recovery_goes_on_until_the_list_is_empty(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """One script moves 200 at most."""
+    settings = Settings(redis_url=start_server().url)
+    store = Store(settings)
+    ids = [f"j{n}" for n in range(250)]
+    store.enqueue([Draft(id=i, type="t") for i in ids])
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    store.command("RENAME", store.keys.pending("default", "normal"), store.keys.running("w:1:n"))
+    Upkeep(settings, "w:0:n", Link.pair()[0])._recover(Gone("w:1:n", "crashed", "it died"))
+    assert store.running("w:1:n") == []
+    moved = store.command("LRANGE", store.keys.pending("default", "normal"), "0", "-1")
+    assert [i.decode() for i in moved] == ids
+    store.close()
