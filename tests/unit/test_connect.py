@@ -18,6 +18,7 @@ from redis.exceptions import (
 
 from ferryman import StoreUnavailable
 from ferryman.config import Settings
+from ferryman.errors import ConfigError
 from ferryman.store import Store
 from ferryman.store.connect import (
     BLOCK,
@@ -86,3 +87,27 @@ def test_a_call_is_sent_as_often_as_it_was_told_and_never_again(tries: int) -> N
 
 def test_a_wait_ends_before_its_connection_is_given_up_and_both_before_a_lease() -> None:
     assert BLOCK + 1 < BLOCK_TIMEOUT < Settings().lease / 2
+
+
+@pytest.mark.parametrize(
+    ("version", "valkey", "serves"),
+    [
+        ("6.2.14", None, False),
+        ("7.0.0", None, True),
+        ("10.0.1", None, True),
+        ("7.2.4", "7.1.9", False),
+        ("7.2.4", "7.2.5", True),
+        ("7.2.4", "9.1.2", True),
+    ],
+)
+def test_a_server_too_old_for_the_scripts_is_refused_by_its_version(
+    monkeypatch: pytest.MonkeyPatch, version: str, valkey: str | None, serves: bool
+) -> None:
+    told = {"redis_version": version} | ({"valkey_version": valkey} if valkey else {})
+    monkeypatch.setattr(Store, "server", lambda _: told)
+    with contextlib.closing(Store(Settings())) as store:
+        if serves:
+            store.check_server()
+            return
+        with pytest.raises(ConfigError, match=valkey or version):
+            store.check_server()
