@@ -57,6 +57,23 @@ def test_records_come_in_the_order_asked_without_those_that_are_gone(world):
         world.store.get("gone")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [("HSET", "attempt", "x"), ("HSET", "state", "x"), ("HSET", "errors", "{"), ("HDEL", "type")],
+)
+def test_a_damaged_record_is_left_out_and_hides_no_other(world, damage):
+    world.enqueue("a", "b", "c")
+    command, *words = damage
+    world.store.command(command, world.store.keys.job("b"), *words)
+    assert [job.id for job in world.store.get_many(["a", "b", "c"])] == ["a", "c"]
+
+
+def test_a_record_of_another_type_is_left_out_and_hides_no_other(world):
+    world.enqueue("a", "b", "c")
+    world.store.command("SET", world.store.keys.job("b"), "text")
+    assert [job.id for job in world.store.get_many(["a", "b", "c"])] == ["a", "c"]
+
+
 def test_reading_changes_nothing(world):
     world.running("a").bury("a")
     with world.changes() as changed:

@@ -19,14 +19,17 @@ from redis.exceptions import (
 from ferryman import StoreUnavailable
 from ferryman.config import Settings
 from ferryman.errors import ConfigError
+from ferryman.keys import Keys
 from ferryman.store import Store
 from ferryman.store.connect import (
     BLOCK,
     BLOCK_TIMEOUT,
     REFUSALS,
     as_unavailable,
+    pool,
     redis_errors,
 )
+from ferryman.store.wire import Wire
 
 ADDRESS = "redis://user:secret@here:6379/0"
 
@@ -111,3 +114,11 @@ def test_a_server_too_old_for_the_scripts_is_refused_by_its_version(
             return
         with pytest.raises(ConfigError, match=valkey or version):
             store.check_server()
+
+
+def test_a_script_that_fails_costs_its_own_answer_and_not_the_turn() -> None:
+    """The other scripts of the round trip have run: their answers must be heard."""
+    wire = Wire(pool(Settings(), 1.0), Keys(), ADDRESS)
+    judged = wire._judge(ResponseError("user_script:3: attempt to compare nil with number"))
+    assert isinstance(judged, StoreUnavailable)
+    assert wire._judge([1, 0]) == [1, 0]
