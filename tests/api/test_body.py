@@ -4,6 +4,9 @@ import io
 import json
 
 import pytest
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from ferryman_api.parse import raw_body
 
 
 def post(client, data, **options):
@@ -121,6 +124,16 @@ def test_a_body_of_max_body_bytes_is_taken_and_one_more_is_413(make_client, stor
     assert answer.json["type"] == "https://ferryman.dev/problems/body-too-large"
     assert "2048" in answer.json["detail"]
     assert store.stats().total == 1
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_unread():
+    class Unread(io.RawIOBase):
+        def read(self, size=-1):
+            raise AssertionError(f"{size} bytes were asked for")
+
+    environ = {"CONTENT_LENGTH": str(10**12), "wsgi.input": Unread()}
+    with pytest.raises(RequestEntityTooLarge):
+        raw_body(environ, 2048)
 
 
 def test_a_body_shorter_than_it_said_is_400(client, store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
     with parent, parent.stdout as output:
         assert output.readline() == b"started\n"
         parent.kill()
+        assert select.select([output], [], [], 15)[0], "the child lives on"
         assert output.read() == b""
 
 
