@@ -136,6 +136,12 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread():
         raw_body(environ, 2048)
 
 
+def test_what_is_no_utf_8_is_told_by_its_place(client):
+    answer = post(client, b'{"type":"a\xe9"}')
+    assert answer.status_code == 400
+    assert answer.json["detail"] == "not UTF-8 at byte 10"
+
+
 def test_a_body_shorter_than_it_said_is_400(client, store):
     answer = client.post(
         "/jobs",
