@@ -188,17 +188,6 @@ def test_a_job_key_of_another_type_is_set_aside(world):
     assert changed["stats"] == {"quarantined_total": 1}
 
 
-@pytest.mark.parametrize("damage", [("HDEL", "type"), ("HSET", "attempt", "many")])
-def test_a_record_that_is_no_job_is_set_aside(world, damage):
-    world.enqueue("a", "b")
-    command, *words = damage
-    world.store.command(command, world.store.keys.job("a"), *words)
-    with world.changes() as changed:
-        assert [job.id for job in world.worker().claim(5)] == ["b"]
-    assert [(q["element"], q["reason"]) for q in changed["quarantine"]] == [("a", "not a job")]
-    assert "job:a" not in changed
-
-
 def test_a_dropped_id_vanishes(world):
     hand = world.worker()
     world.enqueue("a", "b")
