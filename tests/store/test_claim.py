@@ -188,14 +188,17 @@ def test_a_job_key_of_another_type_is_set_aside(world):
     assert changed["stats"] == {"quarantined_total": 1}
 
 
-@pytest.mark.parametrize("damage", [("HDEL", "type"), ("HSET", "attempt", "many")])
-def test_a_record_that_is_no_job_is_set_aside(world, damage):
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [(("HDEL", "type"), "no type"), (("HSET", "attempt", "many"), "no attempt")],
+)
+def test_a_record_that_is_no_job_is_set_aside(world, damage, reason):
     world.enqueue("a", "b")
     command, *words = damage
     world.store.command(command, world.store.keys.job("a"), *words)
     with world.changes() as changed:
         assert [job.id for job in world.worker().claim(5)] == ["b"]
-    assert [(q["element"], q["reason"]) for q in changed["quarantine"]] == [("a", "not a job")]
+    assert [(q["element"], q["reason"]) for q in changed["quarantine"]] == [("a", reason)]
     assert "job:a" not in changed
 
 

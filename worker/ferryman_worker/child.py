@@ -6,7 +6,6 @@ over and claims as many jobs as there are free slots. Next on the way of a job: 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import selectors
@@ -23,18 +22,16 @@ import structlog
 from ferryman import logs
 from ferryman.client import Ferryman
 from ferryman.config import Settings
-from ferryman.context import Context
-from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
-from ferryman.errors import ConfigError, StoreUnavailable
-from ferryman.outlet import together
-from ferryman.registry import JobType, Options
+from ferryman.decision import Decision
+from ferryman.errors import StoreUnavailable
 from ferryman.store import Claimed, Port, Turn
 from ferryman_worker import guard
+from ferryman_worker.admit import Admission
 from ferryman_worker.board import Board
-from ferryman_worker.decide import Policy, decide, policy
+from ferryman_worker.decide import decide
 from ferryman_worker.link import Link
-from ferryman_worker.outcome import Failed
 from ferryman_worker.recycle import Recycle
+from ferryman_worker.report import report
 from ferryman_worker.run import Run
 from ferryman_worker.runner import RELIEF, Runner
 
@@ -49,18 +46,6 @@ LOOK = 0.25
 
 POLL = 0.2
 """Seconds between claims by script while BLMOVE is refused (Redis out of memory)."""
-
-POLICIES = 1000
-"""Policies of jobs kept at hand."""
-
-_EVENTS = {
-    Finish: (logs.JOB_COMPLETED, "completed"),
-    Retry: (logs.JOB_RETRIED, "scheduled"),
-    Bury: (logs.JOB_FAILED, "failed"),
-    Snooze: (logs.JOB_SNOOZED, "scheduled"),
-    Release: (logs.JOB_RELEASED, "pending"),
-    Cancel: (logs.JOB_CANCELLED, "cancelled"),
-}
 
 log = structlog.get_logger()
 
@@ -93,12 +78,12 @@ class Child:
         self.stop_at: float | None = None
         self.terminated = self.refused = False
         self.asleep = False
-        self._policies: dict[tuple[object, ...], Policy] = {}
+        self._admission = Admission(ferry.registry, settings, self)
         self._is_debug = settings.log_level == "debug"
         self.reconcile_at = time.monotonic() + RECONCILE
         self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
         self.recycle, self.leaving = Recycle(settings), False
-        self.retry_at = self.listen_at = self.poll_at = 0.0
+        self.retry_at = self.listen_at = self.poll_at = self.look_at = 0.0
         self.trouble_count = 0
         self._ended = threading.Event()
         self._wake, self._waker = socket.socketpair()
@@ -194,19 +179,14 @@ class Child:
         return min(self.post.slots, max(0, capacity - under_way))
 
     def _settled(self, turn: Turn) -> None:
-        fenced, refused = {id(d) for d in turn.fenced}, {id(d) for d in turn.unsettled}
-        kept = []
-        with together():
-            for run, decision in self.asked:
-                if id(decision) in refused:
-                    kept.append((run, decision))
-                    continue
-                self.runs.pop(run.job.id, None)
-                event, state = _EVENTS[type(decision)]
-                if id(decision) in fenced:
-                    event, state = logs.JOB_FENCED, "unknown"
-                self._log_end(event, run, decision, state)
+        """What was settled is over; what Redis refused for now is asked again."""
+        refused = {id(d) for d in turn.unsettled}
+        kept = [pair for pair in self.asked if id(pair[1]) in refused]
+        ended = [pair for pair in self.asked if id(pair[1]) not in refused] if kept else self.asked
         self.asked, self.unsettled = [], kept + self.unsettled
+        for run, _ in ended:
+            self.runs.pop(run.job.id, None)
+        report(self.post.worker, ended, {id(d) for d in turn.fenced})
 
     def _begin(self, turn: Turn) -> None:
         if turn.lease_lost:
@@ -218,38 +198,14 @@ class Child:
         self.runner.go()
 
     def _start(self, job: Claimed) -> None:
-        job_type = self.ferry.registry.get(job.type)
-        try:
-            run = self._run_of(job, job_type)
-        except (ValueError, TypeError, ConfigError, RecursionError) as error:
-            whole = job._replace(backoff=None, tags=None, meta=None, damage=str(error))
-            run = self._run_of(whole, job_type)
-        self.runs[job.id] = run
+        run = self.runs[job.id] = self._admission.admit(job)
         if self._is_debug:
             log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
-        if run.job.damage is not None:
-            self._fail(run, Failed(f"the record is damaged: {run.job.damage}", final=True))
-        elif job_type is None:
-            self._fail(run, Failed(f"unknown job type: {job.type}"))
-        else:
+        if run.outcome is None:
             self.runner.start(run)
-
-    def _run_of(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Run:
-        limits = self._policy(job, job_type)
-        asked = job_type is not None and job_type.wants_context
-        context = self._context(job, limits) if asked or job.tags or job.meta else None
-        return Run(job, job_type, context, limits)
-
-    def _policy(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Policy:
-        # Jobs of a type mostly have the same; making one anew costs 3 us.
-        key = job.type, job.max_attempts, job.timeout, job.backoff
-        known = self._policies.get(key)
-        if known is None:
-            known = policy(job, job_type.defaults if job_type else Options(), self.settings)
-            if len(self._policies) >= POLICIES:
-                self._policies.clear()
-            self._policies[key] = known
-        return known
+        else:
+            self.runner.outcomes.append(run)
+            self._nudge()
 
     def _begun(self, run: Run) -> None:
         """A run gets its slot, in its own thread."""
@@ -259,26 +215,6 @@ class Child:
 
     def _over(self, run: Run) -> None:
         self.board.end(run.slot)
-
-    def _fail(self, run: Run, outcome: Failed) -> None:
-        """Over before it began."""
-        run.outcome = outcome
-        self.runner.outcomes.append(run)
-        self._nudge()
-
-    def _context(self, job: Claimed, limits: Policy) -> Context:
-        return Context(
-            job_id=job.id,
-            type=job.type,
-            queue=job.queue,
-            attempt=job.attempt,
-            failures=job.failures,
-            max_attempts=limits.max_attempts,
-            timeout=limits.timeout,
-            tags=tuple(json.loads(job.tags)) if job.tags else (),
-            meta=json.loads(job.meta) if job.meta else {},
-            services=self,
-        )
 
     def progress(self, job_id: str, attempt: int, fraction: float, note: str) -> None:
         """For `Context.progress`, from the handler's thread; lost while Redis is away."""
@@ -294,6 +230,10 @@ class Child:
 
     def _wait(self) -> list[str]:
         """Sleep until something happens; the ids that listeners brought, best priority first."""
+        now = time.monotonic()
+        if self._has_work(now) and now < self.look_at:
+            return []  # a look at the sockets costs 20 us: while busy, one every RELIEF will do
+        self.look_at = now + RELIEF
         with selectors.PollSelector() as selector:  # poll: registering costs no system call
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(self.link, selectors.EVENT_READ)
@@ -313,9 +253,7 @@ class Child:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        if self.runner.is_waited_for or (self.runner.outcomes and now >= self.retry_at):
-            return 0.0
-        if self.terminated and self.stop_at is None:
+        if self._has_work(now) or (self.terminated and self.stop_at is None):
             return 0.0
         waits = [LOOK if self.runs or self.stop_at else 1.0]
         waits.append(max(self.reconcile_at, self.retry_at) - now)
@@ -325,6 +263,10 @@ class Child:
         if now < self.listen_at:
             waits.append(POLL)
         return max(0.0, min(waits))
+
+    def _has_work(self, now: float) -> bool:
+        outcomes = self.runner.outcomes and now >= self.retry_at
+        return self.runner.is_waited_for or bool(outcomes)
 
     def _take(self, ready: Sequence[Any]) -> list[str]:
         ids = []
@@ -465,23 +407,3 @@ class Child:
         with suppress(BlockingIOError):
             while self._wake.recv(4096):
                 pass
-
-    def _log_end(self, event: str, run: Run, decision: Decision, state: str) -> None:
-        job = run.job
-        extra: dict[str, Any] = {}
-        if isinstance(decision, Retry | Bury):
-            extra["error"] = decision.error[:500]
-        if isinstance(decision, Retry | Snooze):
-            extra["delay"] = round(decision.delay, 3)
-        log.info(
-            event,
-            id=job.id,
-            type=job.type,
-            queue=job.queue,
-            priority=job.priority,
-            attempt=job.attempt,
-            worker=self.post.worker,
-            state=state,
-            duration=round(run.duration, 6),
-            **extra,
-        )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -90,8 +91,7 @@ class Wire:
 
     def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
         with self._whole():
-            packed = self._conn.pack_commands([encoded(command) for command in commands])
-            self._conn.send_packed_command(packed, check_health=False)
+            self._conn.send_packed_command([_packed(c) for c in commands], check_health=False)
 
     def _read_all(self, number: int) -> list[Any]:
         with self._whole():
@@ -116,6 +116,14 @@ class Wire:
         if not isinstance(reply, RedisError):
             return reply
         return as_unavailable(reply, self._address) or StoreUnavailable(f"script failed: {reply}")
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    """A command as Redis reads it; an id of foreign bytes goes back as what it was."""
+    try:
+        return bytes(pack_command(command))
+    except UnicodeEncodeError:
+        return bytes(pack_command(tuple(encoded(command))))
 
 
 class Listener:
