@@ -5,7 +5,7 @@ import pytest
 from ferryman.config import Settings
 from ferryman.errors import StoreUnavailable
 from ferryman.lifecycle import TABLE
-from ferryman.store import Store
+from ferryman.store import Store, calls
 
 LIFE = {verb.name for verb in TABLE} - {"expire"}  # expire is a part of claim and promote
 LIFE |= {"register", "beat", "sweep", "pause", "resume", "progress", "tally", "stats", "delete"}
@@ -72,6 +72,16 @@ def test_every_other_verb_works_while_memory_is_full(full):
     assert store.sweep() == (1, [])
     assert store.stats().states["completed"] == 1
     assert store.verbs | {"claim"} >= LIFE - {"enqueue"}
+
+
+def test_room_is_made_while_memory_is_full(full, monkeypatch):
+    monkeypatch.setattr(calls, "PRESSED", -1.0)
+    monkeypatch.setattr(calls, "KEEP_NEWEST", 0)
+    monkeypatch.setattr(calls, "KEEP_SECONDS", -1.0)
+    full.running("a").finish("a")
+    full.fill()
+    assert full.store.forget() == (True, 1)
+    assert full.store.get_many(["a"]) == []
 
 
 def test_a_backlog_drains_while_memory_is_full(full):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman import logs
+from ferryman import logs, outlet
 
 NAMES = {
     name: value
@@ -155,6 +155,9 @@ def flooding(out, before=""):
 def test_a_reader_that_takes_nothing_stops_nobody_and_learns_what_it_missed(kind):
     reader, writer = ends(kind)
     with reader, writer, flooding(writer) as program:
+        if not select.select([program.stderr], [], [], 30)[0]:
+            program.kill()
+            pytest.fail("it waits for somebody to read")
         assert program.stderr.readline() == b"done\n"  # it ended its work, though nobody read
         taken = threading.Thread(target=lambda: got.extend(reader))
         got = []
@@ -180,6 +183,21 @@ def until(condition, within=30):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_a_line_that_only_partly_fitted_is_ended_before_the_next(monkeypatch):
+    monkeypatch.setattr(outlet, "PATIENCE", 0.05)
+    reader, writer = os.pipe()
+    try:
+        out = outlet.Outlet(lambda number: f"dropped {number}", writer)
+        out.msg("x" * (1 << 20))
+        torn = os.read(reader, 1 << 20)
+        assert set(torn) == {ord("x")}
+        out.msg("next")
+        assert os.read(reader, 1 << 20) == b"\ndropped 1\nnext\n"
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])

@@ -116,3 +116,25 @@ def test_a_recovery_goes_on_until_the_list_is_empty(
     moved = store.command("LRANGE", store.keys.pending("default", "normal"), "0", "-1")
     assert [i.decode() for i in moved] == ids
     store.close()
+
+
+def test_who_leads_makes_room_after_it_promoted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep = Upkeep(settings, "w:0:n", Link.pair()[0])
+    steps: list[str] = []
+
+    def promote() -> float:
+        steps.append("promote")
+        return 60.0
+
+    def await_wake(_: float) -> bool:
+        raise EOFError  # that is enough
+
+    monkeypatch.setattr(upkeep, "_promote", promote)
+    monkeypatch.setattr(upkeep, "_make_room", lambda: steps.append("make room"))
+    monkeypatch.setattr(upkeep.store, "await_wake", await_wake)
+    upkeep.leads.set()
+    with pytest.raises(EOFError):
+        upkeep._promote_loop()
+    assert steps == ["promote", "make room"]
