@@ -6,7 +6,6 @@ over and claims as many jobs as there are free slots. Next on the way of a job: 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import selectors
@@ -26,6 +25,7 @@ from ferryman.config import Settings
 from ferryman.context import Context
 from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
 from ferryman.errors import ConfigError, StoreUnavailable
+from ferryman.job import read_meta, read_tags
 from ferryman.outlet import together
 from ferryman.registry import JobType, Options
 from ferryman.store import Claimed, Port, Turn
@@ -275,8 +275,8 @@ class Child:
             failures=job.failures,
             max_attempts=limits.max_attempts,
             timeout=limits.timeout,
-            tags=tuple(json.loads(job.tags)) if job.tags else (),
-            meta=json.loads(job.meta) if job.meta else {},
+            tags=read_tags(job.tags),
+            meta=read_meta(job.meta),
             services=self,
         )
 
