@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ferryman.backoff import Backoff
+from ferryman.keys import LEVELS
 from ferryman.lifecycle import State
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -141,7 +142,7 @@ class Job:
             state=State(raw["state"]),
             payload=raw.get("payload", "{}"),
             queue=raw.get("queue", DEFAULT_QUEUE),
-            priority=raw.get("priority", DEFAULT_PRIORITY),
+            priority=_level(raw.get("priority")),
             attempt=int(raw.get("attempt", 0)),
             failures=int(raw.get("failures", 0)),
             crashes=int(raw.get("crashes", 0)),
@@ -154,13 +155,13 @@ class Job:
             run_at=_moment(raw.get("run_at")),
             expires_at=_moment(raw.get("expires_at")),
             error=raw.get("error"),
-            errors=[json.loads(line) for line in raw.get("errors", "").split("\n") if line],
+            errors=[_object(line) for line in raw.get("errors", "").split("\n") if line],
             result=raw.get("result"),
-            progress=_float(raw.get("progress")),
+            progress=_fraction(raw.get("progress")),
             progress_note=raw.get("progress_note"),
             worker=raw.get("worker"),
-            tags=tuple(json.loads(raw.get("tags", "[]"))),
-            meta=json.loads(raw.get("meta", "{}")),
+            tags=read_tags(raw.get("tags")),
+            meta=read_meta(raw.get("meta")),
             cancel_requested="cancel_requested" in raw,
         )
         job.updated_at = _latest(job, _moment(raw.get("updated_at")))
@@ -196,12 +197,44 @@ def moment(text: str | float) -> float:
     return value
 
 
+def read_tags(text: str | None) -> tuple[str, ...]:
+    """The tags in a job's field; ValueError when they are not a list of texts."""
+    tags = json.loads(text) if text else []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("tags are not a list of texts")
+    return tuple(tags)
+
+
+def read_meta(text: str | None) -> dict[str, Any]:
+    """The object in a job's field `meta`; ValueError when it is none."""
+    return _object(text) if text else {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"not an object: {text[:40]!r}")
+    return value
+
+
+def _level(text: str | None) -> str:
+    # A level there is not is served as the usual one (lua/include/push.lua).
+    return text if text in LEVELS else DEFAULT_PRIORITY
+
+
 def _int(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
 def _float(text: str | None) -> float | None:
     return None if text is None else number(text)
+
+
+def _fraction(text: str | None) -> float | None:
+    value = _float(text)
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"not a fraction: {text!r}")
+    return value
 
 
 def _moment(text: str | None) -> float | None:

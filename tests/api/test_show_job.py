@@ -154,3 +154,19 @@ def test_a_result_that_is_no_json_is_shown_as_the_text_it_is(client, store, post
     store.command("HSET", store.keys.job(job_id), "result", text)
     answer = client.get(f"/jobs/{job_id}")
     assert (answer.status_code, answer.json["result"]) == (200, text)
+
+
+def test_a_priority_there_is_not_is_shown_as_the_one_it_is_served_at(client, store, post):
+    job_id = post()
+    store.command("HSET", store.keys.job(job_id), "priority", "urgent")
+    assert client.get(f"/jobs/{job_id}").json["priority"] == "normal"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("meta", "true"), ("tags", "[1]"), ("errors", "1"), ("progress", "2")]
+)
+def test_a_damaged_record_is_no_job_to_be_shown(client, store, post, name, text):
+    job_id = post()
+    store.command("HSET", store.keys.job(job_id), name, text)
+    assert client.get(f"/jobs/{job_id}").status_code == 404
+    assert client.get("/jobs").json["items"] == []

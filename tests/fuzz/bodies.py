@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_from_bytes
 
 from tests.fuzz.asked import Asked, Reply, Request
 from tests.fuzz.grammar import BYTES, TEXTS, body
-from tests.fuzz.lanes import Keyspace, Lane, log_file
+from tests.fuzz.lanes import STALL, Keyspace, Lane, log_file
 
 from ferryman.store import Store
 from ferryman_api.app import create_app
@@ -64,7 +64,7 @@ PATHS = ["/", "/jobs", "/jobs/", "//jobs", "/jobs//", "/stats", "/health", "/met
 def act(lane: Lane) -> None:
     """Each case is one body, and now and then a query or an id beside it."""
     with lane.server() as settings, log_file(settings, lane.folder / "log") as log:
-        store = Store(settings)
+        store = Store(settings, timeout=STALL)
         fuzz = Bodies(lane, Asked(create_app(settings, store)), store, Keyspace(settings.redis_url))
         for case, chance in lane.each():
             fuzz.case(case, chance)

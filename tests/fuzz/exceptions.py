@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.fuzz.bodies import read_log
 from tests.fuzz.hostile import TRICKS, draw
-from tests.fuzz.lanes import Lane, log_file
+from tests.fuzz.lanes import STALL, Lane, log_file
 
 from ferryman.config import Settings
 from ferryman.draft import draft
@@ -80,7 +80,7 @@ def act(lane: Lane) -> None:
     """Each case is one run of one trick."""
     with lane.server() as settings, log_file(settings, lane.folder / "log") as log:
         child = Kept(settings, "tests.fuzz.hostile:ferry", 4, ["default"])
-        store = Store(settings)
+        store = Store(settings, timeout=STALL)
         batch: list[int] = []
         for case, _ in lane.each():
             batch.append(case)

@@ -27,6 +27,9 @@ from ferryman import logs
 from ferryman.config import Settings
 from ferryman.embedded import EmbeddedServer
 
+STALL = 10.0
+"""Seconds a store waits for its server here: the machine may be busy, and that breaks nothing."""
+
 MOST_TOLD = 50
 """Violations kept in full for each act; the others are only counted."""
 
@@ -109,6 +112,12 @@ def beside(
         process.start()
     whole, done, running = Report(), 0, lanes
     while running:
+        if news.empty() and not any(process.is_alive() for process in processes):
+            whole.broke("?", "a lane was killed")
+            break
+        if news.empty():
+            time.sleep(0.05)
+            continue
         kind, what = news.get()
         if kind == "done":
             done += what

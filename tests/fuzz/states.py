@@ -21,7 +21,7 @@ import redis
 from tests.fuzz.asked import Asked, Request
 from tests.fuzz.damage import KEYS, WHOLE, Vandal
 from tests.fuzz.exceptions import Kept
-from tests.fuzz.lanes import Lane, log_file
+from tests.fuzz.lanes import STALL, Lane, log_file
 from tests.fuzz.sequences import step
 from tests.store.conftest import Hand, World
 from tests.store.test_property import IDS, Verbs
@@ -49,9 +49,7 @@ PATIENCE = 20.0
 
 NAP = 0.03
 BUSY = 0.5
-"""Share of a nap of 0.5 s in which a child with nothing to do may use the processor."""
-
-SAID = (1, 2, 5, 10)
+"""Share of each nap in which a child with nothing to do may use the processor."""
 
 ferry = Ferryman()
 
@@ -70,9 +68,9 @@ class States:
         self.models = [self.model(n) for n in range(STATES)]
         self.raw.flushdb()
         self.child = Kept(settings, "tests.fuzz.states:ferry", 3, QUEUES)
-        self.store = Store(settings)
+        self.store = Store(settings, timeout=STALL)
         self.audit = Audit(settings)
-        self.ask = Asked(create_app(settings, Store(settings)))
+        self.ask = Asked(create_app(settings, Store(settings, timeout=STALL)))
         self.case: object = 0
         self.struck: set[str] = set()
         """Keys damaged in this case."""
@@ -233,7 +231,7 @@ class States:
 
     def quiet(self) -> None:
         """A child with nothing to do does nothing."""
-        for seconds in (NAP, 0.5):
+        for seconds in (NAP, 0.5, 1.0):  # a child that is new imports for a while
             used, asked = self.cpu(), self.asked()
             started = time.monotonic()
             time.sleep(seconds)

@@ -289,3 +289,13 @@ def test_a_retention_shorter_than_a_day_leaves_keys_behind(settings, keys, make_
     report = inspect(Audit(short, keys), settle=0.0)
     assert report.findings == []
     assert report.notes == ["idempotency keys may outlive their jobs: the retention is under a day"]
+
+
+def test_where_a_job_should_lie_waits_for_a_number_that_says_so(town):
+    """Pushed back with a `dropped` of 19 digits it would vanish at the next claim, for ever."""
+    town.redis("LREM", "/pending:default:normal", 1, "p1")
+    town.redis("HSET", "/job:p1", "dropped", "9223372036854775807")
+    assert [(f.kind, f.subject) for f in town.findings()] == [("number", "p1")]
+    _, left = town.repair()
+    assert left.findings == []
+    assert "p1" in town.world.list("pending:default:normal")

@@ -45,7 +45,7 @@ class Verbs(RuleBasedStateMachine):
     def __init__(self, settings, new_world):
         super().__init__()
         namespace = f"p{uuid.uuid4().hex[:12]}"
-        self.world = new_world(Store(settings, Keys(namespace=namespace)))
+        self.world = new_world(Store(settings, Keys(namespace=namespace), timeout=10.0))
         self.store = self.world.store
         self.hands = []  # every worker there ever was: the reaped go on claiming and settling
         self.delivered = {}  # worker -> ids that its BLMOVE brought and it has not begun

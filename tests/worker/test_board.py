@@ -36,9 +36,9 @@ def test_a_slot_is_busy_from_begin_to_end() -> None:
 def test_a_run_past_its_deadline_is_named_with_its_attempt() -> None:
     board = Board(3)
     board.begin(0, "in-time", 1, future())
-    board.begin(1, "a", 70_000, past())
+    board.begin(1, "a", 999_999_999_999_999, past())
     board.begin(2, "z" * 128, 2, past())
-    assert board.overran() == [("a", 70_000), ("z" * 128, 2)]
+    assert board.overran() == [("a", 999_999_999_999_999), ("z" * 128, 2)]
 
 
 def test_a_run_that_ended_late_is_no_longer_over_its_limit() -> None:

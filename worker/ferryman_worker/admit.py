@@ -5,12 +5,12 @@ A job that cannot be run is admitted too, with its outcome: it is settled like a
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ferryman.config import Settings
 from ferryman.context import Context, Services
 from ferryman.errors import ConfigError
+from ferryman.job import read_meta, read_tags
 from ferryman.registry import JobType, Options, Registry
 from ferryman.store import Claimed
 from ferryman_worker.decide import Policy, policy
@@ -68,7 +68,7 @@ class Admission:
             failures=job.failures,
             max_attempts=limits.max_attempts,
             timeout=limits.timeout,
-            tags=tuple(json.loads(job.tags)) if job.tags else (),
-            meta=json.loads(job.meta) if job.meta else {},
+            tags=read_tags(job.tags),
+            meta=read_meta(job.meta),
             services=self._services,
         )

@@ -14,7 +14,7 @@ _TICK = struct.Struct("d")
 _HEARD = struct.Struct("d")
 _ROWS = _TICK.size + _HEARD.size
 _DEADLINE = struct.Struct("d")
-_JOB = struct.Struct("IH128s")
+_JOB = struct.Struct("QH128s")  # an attempt may have 15 digits (lua/claim.lua)
 _ROW = _DEADLINE.size + 144
 
 

@@ -21,7 +21,7 @@ KINDS = {
     "expiring": "a job that is not finished, or still lies in a list, expires",
     "immortal": "a finished job never expires",
     "number": "a number is none, or out of its range",
-    "corrupt": "a job has no state, no type, or a queue or priority of no proper name",
+    "corrupt": "a job has no state, no type, no proper queue or priority, or a wrong `deleted`",
     "wrong_type": "a key holds another type than it should",
     "ownerless": "a list belongs to no worker that is registered or was reaped",
     "stranded": "a list is not where the pause of its queue says",
