@@ -53,11 +53,12 @@ def test_a_line_has_its_time_its_level_and_its_event_first():
     assert timedelta(0) <= datetime.now(UTC) - at < timedelta(minutes=1)
 
 
-def test_nothing_a_client_sends_begins_a_line_of_its_own():
-    text = logs.as_json(None, "info", {"event": "request", "path": NASTY, NASTY: 1})
+@pytest.mark.parametrize("nasty", [NASTY, NASTY[:-1]], ids=["no UTF-8", "UTF-8"])
+def test_nothing_a_client_sends_begins_a_line_of_its_own(nasty):
+    text = logs.as_json(None, "info", {"event": "request", "path": nasty, nasty: 1})
     assert text.isascii()
     assert text.isprintable()
-    assert json.loads(text)["path"] == NASTY
+    assert json.loads(text)["path"] == nasty
     assert json.loads(text)["event"] == "request"
 
 
