@@ -14,6 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--notes", type=Path, help="file for how each test ended")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note that a test begins: one that never ends took its process with it."""
+    _note(item, when="setup", outcome="begun")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -22,13 +27,17 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed or report.when == "call":
         error = call.excinfo
-        note = {
-            "test": item.nodeid,
-            "when": report.when,
-            "outcome": report.outcome,
-            "kind": error.typename if error else "",
-            "text": str(error.value)[:2000] if error else "",
-        }
-        with item.config.getoption("--notes").open("a") as notes:
-            notes.write(json.dumps(note) + "\n")
+        _note(
+            item,
+            when=str(report.when),
+            outcome=report.outcome,
+            kind=error.typename if error else "",
+            text=str(error.value)[:2000] if error else "",
+        )
     return report
+
+
+def _note(item: pytest.Item, **said: str) -> None:
+    note = {"test": item.nodeid, "kind": "", "text": ""} | said
+    with item.config.getoption("--notes").open("a") as notes:
+        notes.write(json.dumps(note) + "\n")

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,11 +83,12 @@ class Tree:
                 sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider",
                 "-p", "tests.teeth.recorder", "--notes", str(notes), "--tb=no", *tests,
             ]  # fmt: skip
-            self._run(command, keep_bytecode, patience)
+            code = self._run(command, keep_bytecode, patience)
             lines = notes.read_text("utf-8").splitlines() if notes.exists() else []
-        return [json.loads(line) for line in lines]
+        return verdict.whole([json.loads(line) for line in lines], code)
 
-    def _run(self, command: list[str], keep_bytecode: bool, patience: float) -> None:
+    def _run(self, command: list[str], keep_bytecode: bool, patience: float) -> int | None:
+        """The exit status; None when it took too long and was killed."""
         sources = [str(self.root / name) for name in ("shared", "worker", "api")]
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sources)}
         env.setdefault("FERRYMAN_TEST_SERVER", "valkey")
@@ -97,10 +99,11 @@ class Tree:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            process.wait(patience)
+            return process.wait(patience)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            return None
 
 
 class Trees:

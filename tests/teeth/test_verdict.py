@@ -49,3 +49,14 @@ def test_a_guard_has_teeth_when_every_named_test_is_red() -> None:
     assert verdict.of_guard([NAME, other], red) in verdict.RED
     assert verdict.of_guard([NAME, other], green) == "green"
     assert verdict.of_guard([NAME, other], [FAILED]) == "missing"
+
+
+@pytest.mark.parametrize(("code", "end"), [(70, "error"), (-9, "error"), (None, "timeout")])
+def test_a_test_that_took_its_process_with_it_is_red_unless_we_cut_it_short(
+    code: int | None, end: str
+) -> None:
+    begun = note(when="setup", outcome="begun")
+    before = [note(test="t::a", outcome="begun"), note(test="t::a", outcome="passed")]
+    assert verdict.of_test(NAME, verdict.whole([*before, begun], code)) == end
+    assert verdict.of_test(NAME, verdict.whole([begun, PASSED], 0)) == "green"
+    assert verdict.whole([], 4) == []

@@ -21,6 +21,21 @@ _BROKEN = (
 """Words of a program that does not run any more: that proves nothing about the guard."""
 
 
+def whole(notes: list[Note], code: int | None) -> list[Note]:
+    """The notes of a pytest that ended with `code`, each test with its end.
+
+    One that began and did not end took its process with it, as a child's fault does (an error), or
+    was cut short by us (`code` None: a timeout).
+    """
+    ended = [note for note in notes if note["outcome"] != "begun"]
+    begun = [note["test"] for note in notes if note["outcome"] == "begun"]
+    if not begun or any(note["test"] == begun[-1] for note in ended):
+        return ended
+    died = ("Failed", "Timeout") if code is None else ("Died", f"exit status {code}")
+    last = {"test": begun[-1], "when": "call", "outcome": "failed"}
+    return [*ended, last | dict(zip(("kind", "text"), died, strict=True))]
+
+
 def of_test(test: str, notes: Iterable[Note]) -> str:
     """How `path::name` ended, the reddest of its cases.
 
