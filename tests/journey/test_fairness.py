@@ -91,3 +91,21 @@ def test_three_workers_run_each_of_2000_jobs_exactly_once(site: Site) -> None:
     shares = [len(w.events("job.completed")) for w in workers]
     assert sum(shares) == 2000
     assert min(shares) > 0
+
+
+def test_slow_jobs_among_brief_ones_hold_nobody_up(site: Site) -> None:
+    worker = site.worker(NUM_WORKERS=4)
+    gate = site.gate()
+    site.enqueue_notes(1500)  # brief: they run in the thread of the child's loop
+    slow = [site.hold(gate) for _ in range(3)]
+    site.enqueue_notes(500)
+    site.await_running(*slow)
+    site.await_completed(2000)
+    assert not any(job.job().state == "completed" for job in slow)
+    gate.touch()
+    for job in slow:
+        done = job.wait(20)
+        assert (done.state, done.attempt, done.crashes) == ("completed", 1, 0)
+    assert len(worker.children) == 1
+    assert sorted(site.notes(), key=int) == sorted(set(site.notes()), key=int)
+    assert site.event("fenced_total") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -230,3 +231,25 @@ def test_while_brief_as_many_again_are_claimed_and_given_back_when_there_is_no_s
     assert all(run.outcome == Stopped() and not run.started for run in given_back)
     assert b.runner.surplus() == []
     assert b.runner.capacity == 2
+
+
+def test_functions_that_wait_for_slots_of_long_coroutines_are_given_back(bench: Any) -> None:
+    b = bench(2)
+    b.become_brief()
+    release = threading.Event()
+
+    async def long() -> None:
+        while not release.is_set():
+            await asyncio.sleep(0.005)
+
+    longs = b.start(Ferryman(Settings()).job("long")(long), 2)
+    b.runner.go()
+    until(lambda: all(run.started for run in longs))
+    waiting = b.start(b.brief, 2)
+    assert not b.runner.is_waited_for, "the loop would turn without a pause"
+    assert b.runner.run_here()
+    assert not any(run.outcome for run in waiting)
+    until(lambda: not b.runner.look() and not b.runner.here)
+    assert b.runner.surplus() == [waiting[1], waiting[0]]
+    release.set()
+    until(lambda: len(b.runner.outcomes) == 2)

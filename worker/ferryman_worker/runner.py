@@ -64,8 +64,8 @@ class Runner:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether functions wait for `run_here`."""
-        return self.here and bool(self._functions)
+        """Whether functions wait for `run_here`, and have a slot."""
+        return self.here and bool(self._functions and self._free)
 
     def start(self, run: Run) -> None:
         """Hand over a run; it waits for `go` or `run_here`."""
@@ -101,31 +101,37 @@ class Runner:
         now = time.monotonic()
         if self._begun != self._seen:
             self._seen, self._active_at = self._begun, now
-        is_active = now - self._active_at < CALM
+        since = now - self._active_at
         if not self.here:
-            self.here = is_active and self._mean < BRIEF and now >= self._calm_until
+            self.here = since < CALM and self._mean < BRIEF and now >= self._calm_until
             return False
-        for run in tuple(self._seated):
-            if now - run.started >= RELIEF and self._unseat(run):
-                self._mean, self._calm_until = BRIEF, now + CALM
-                self._leave()
-                return True
-        if not is_active:
+        is_relieved = any(self._unseat(run) for run in self._late(now))
+        if is_relieved or (self._waiting() and since >= RELIEF):
+            self._mean, self._calm_until = BRIEF, now + CALM
             self._leave()
-        return False
+        elif since >= CALM:
+            self._leave()
+        return is_relieved
 
     def surplus(self) -> list[Run]:
         """Runs that wait for more slots than are free, the latest first: they are not to begin."""
         out: list[Run] = []
         if self.here:
             return out
-        for _ in range(len(self._functions) + len(self._coroutines) - len(self._free)):
+        for _ in range(self._waiting() - len(self._free)):
             try:
                 out.append((self._functions or self._coroutines).pop())
             except IndexError:  # it has just begun
                 break
             out[-1].outcome = Stopped()
         return out
+
+    def _waiting(self) -> int:
+        return len(self._functions) + len(self._coroutines)
+
+    def _late(self, now: float) -> list[Run]:
+        """The run in the loop's thread, if it holds the loop up."""
+        return [run for run in tuple(self._seated) if now - run.started >= RELIEF]
 
     def _unseat(self, run: Run) -> bool:
         try:
