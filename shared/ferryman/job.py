@@ -155,7 +155,7 @@ class Job:
             run_at=_moment(raw.get("run_at")),
             expires_at=_moment(raw.get("expires_at")),
             error=raw.get("error"),
-            errors=[_object(line) for line in raw.get("errors", "").split("\n") if line],
+            errors=[_failed_run(line) for line in raw.get("errors", "").split("\n") if line],
             result=raw.get("result"),
             progress=_fraction(raw.get("progress")),
             progress_note=raw.get("progress_note"),
@@ -215,6 +215,13 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"not an object: {text[:40]!r}")
     return value
+
+
+def _failed_run(line: str) -> dict[str, Any]:
+    entry = _object(line)
+    if not isinstance(entry.get("attempt"), int) or not isinstance(entry.get("error"), str):
+        raise ValueError(f"not a failed run: {line[:40]!r}")
+    return entry
 
 
 def _level(text: str | None) -> str:

@@ -163,7 +163,8 @@ def test_a_priority_there_is_not_is_shown_as_the_one_it_is_served_at(client, sto
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("meta", "true"), ("tags", "[1]"), ("errors", "1"), ("progress", "2")]
+    ("name", "text"),
+    [("meta", "true"), ("tags", "[1]"), ("errors", "1"), ("errors", "{}"), ("progress", "2")],
 )
 def test_a_damaged_record_is_no_job_to_be_shown(client, store, post, name, text):
     job_id = post()

@@ -161,7 +161,8 @@ def look(lane: Lane, log: Log, case: int, url: str) -> None:
         lane.report.broke(case, f"acknowledged jobs are missing: {sorted(missing)[:3]}")
     digest = keyspace.digest()
     if digest != log.digests[moment]:
-        lane.report.broke(case, f"what came up is not what was there after verb {moment}")
+        again = "" if keyspace.digest() != log.digests[moment] else ", but is when read again"
+        lane.report.broke(case, f"what came up is not what was there after verb {moment}{again}")
     keyspace.redis.close()
     lane.report.counts["servers started"] += 1
     lane.report.counts["jobs acknowledged and there"] += len(there)

@@ -135,6 +135,7 @@ class States:
                 return False
             if self.child.died() is not None:
                 self.replace()
+            self.sweep()
             time.sleep(0.003)
         return True
 
@@ -252,6 +253,12 @@ class States:
     def asked(self) -> int:
         """Commands the server has seen."""
         return int(self.raw.info("stats")["total_commands_processed"])
+
+    def sweep(self) -> None:
+        """As upkeep does: what a dead child's BLMOVE took late goes back."""
+        with suppress(FerrymanError):
+            for worker in self.store.sweep()[1]:
+                self.recover(World(self.store), worker)
 
     def replace(self) -> None:
         """Start another child. A child may go only when its name was struck from the roll."""
