@@ -59,8 +59,11 @@ def test_records_come_in_the_order_asked_without_those_that_are_gone(world):
 
 @pytest.mark.parametrize(
     "damage",
-    [("HSET", "attempt", "x"), ("HSET", "state", "x"), ("HSET", "errors", "{"), ("HDEL", "type")],
-)
+    [
+        ("HSET", "attempt", "x"), ("HSET", "state", "x"), ("HSET", "errors", "{"),
+        ("HSET", "created_at", "1e12"), ("HSET", "timeout", "nan"), ("HDEL", "type"),
+    ],
+)  # fmt: skip
 def test_a_damaged_record_is_left_out_and_hides_no_other(world, damage):
     world.enqueue("a", "b", "c")
     command, *words = damage
