@@ -62,7 +62,8 @@ class Post:
 
 
 class Child:
-    """The loop of one child process; everything here runs in its main thread."""
+    """The loop of one child process. One thread at a time has it, and all of this but the hooks
+    of runs, the watch and the handler of SIGTERM; the main thread only waits."""
 
     def __init__(
         self, ferry: Ferryman, settings: Settings, post: Post, board: Board, link: Link, port: Port
