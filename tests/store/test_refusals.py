@@ -161,6 +161,9 @@ def test_a_user_who_may_not(house, rules):
     house.raw.execute_command(*acl, *rules)
     turn = house.turn()
     assert turn is None or turn.refusal
+    keys = house.store.keys
+    lists = keys.pending("default", "normal"), keys.running("w")
+    assert {i for name in lists for i in house.raw.lrange(name, 0, -1)} == {"a", "b"}
     client = create_app(house.settings, house.store).test_client()
     assert_503(client.post("/jobs", json={"type": "noop"}))
     for method, path in (("GET", "/jobs/a"), ("GET", "/jobs"), ("DELETE", "/jobs/b")):

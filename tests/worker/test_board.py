@@ -94,3 +94,12 @@ def test_what_a_child_writes_is_read_by_its_parent_even_after_its_death() -> Non
     os.waitpid(pid, 0)
     assert board.overran() == [("a", 3)]
     assert board.claim_age() <= time.monotonic() - started
+
+
+@pytest.mark.parametrize("job_id", ["\udcff", "a" + "\u00e9" * 100], ids=["bytes", "cut"])
+def test_no_id_stops_the_child_that_writes_it_or_its_parent_that_reads_it(job_id: str) -> None:
+    board = Board(1)
+    board.begin(0, job_id, 1, past())
+    [(shown, _)] = board.overran()
+    raw = job_id.encode("utf-8", "surrogateescape")
+    assert shown.encode("utf-8", "surrogateescape") == raw[:128]

@@ -252,6 +252,39 @@ def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start:
     assert hand.started == ["a"]
 
 
+@contextlib.contextmanager
+def denied(store: Store, command: str) -> Iterator[None]:
+    """Redis refuses this command to everybody."""
+    store.command("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        yield
+    finally:
+        store.command("ACL", "SETUSER", "default", f"+{command}")
+
+
+def test_while_settling_is_refused_a_child_claims_no_more_than_it_can_hold(start: Start) -> None:
+    """Else it would run the whole backlog, and after its death others would again."""
+    hand = start()
+    with denied(hand.store, "lrem"):
+        hand.store.enqueue([hand.draft(f"j{n}") for n in range(20)])
+        for _ in range(5):
+            before = hand.child.retry_at
+            until(lambda at=before: hand.child.retry_at > at)
+        assert len(hand.child.runs) <= 6, "its slots, as many again, and those it asked for"
+    assert [hand.completed(f"j{n}").attempt for n in range(20)] == [1] * 20
+
+
+def test_what_is_delivered_while_claims_are_refused_begins_when_they_are_not(start: Start) -> None:
+    hand = start()
+    until(hand.is_listening)
+    hand.store.command("HSET", hand.store.keys.job("a"), "type", "echo", "state", "pending")
+    with denied(hand.store, "evalsha"):
+        hand.store.command("RPUSH", hand.store.keys.pending("default", "normal"), "a")
+        until(lambda: hand.child.refused)
+        assert hand.running() == ["a"]
+    until(lambda: hand.store.get("a").state == "completed", within=PATIENCE / 2)
+
+
 @pytest.mark.usefixtures("brief_waits")
 def test_many_lost_replies_lose_nothing_and_run_nothing_twice(start: Start, proxy: Proxy) -> None:
     hand = start(proxy.url)

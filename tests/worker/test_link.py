@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import threading
 import time
 
 from ferryman_worker.link import Link, Message
@@ -71,3 +72,21 @@ def test_asking_without_waiting_for_news_that_is_not_there_is_no_end() -> None:
     assert not two.closed
     one.send("named", worker="w")
     assert two.receive(wait=False) == [{"kind": "named", "worker": "w"}]
+
+
+def test_what_is_told_again_anyway_never_waits_for_a_peer_that_reads_nothing() -> None:
+    """The supervisor repeats a cancel every second; a child that hangs must not hang it too."""
+    one, two = Link.pair()
+    done = threading.Event()
+
+    def tell() -> None:
+        for n in range(1000):
+            one.send("cancel", wait=False, id=str(n))
+        one.send("stop", drain=8.0)
+        done.set()
+
+    threading.Thread(target=tell, daemon=True).start()
+    assert done.wait(10.0)
+    told = received(two, 2)
+    assert told[0] == {"kind": "cancel", "id": "0"}
+    assert told[-1] == {"kind": "stop", "drain": 8.0}, "there is room for what is told once"

@@ -15,7 +15,7 @@ from ferryman.backoff import Backoff
 from ferryman.config import Settings
 from ferryman_worker import runner as runner_module
 from ferryman_worker.decide import Policy
-from ferryman_worker.outcome import Returned, Stopped
+from ferryman_worker.outcome import Failed, Returned, Stopped
 from ferryman_worker.run import Run
 from ferryman_worker.runner import BRIEF, Runner
 
@@ -253,3 +253,87 @@ def test_functions_that_wait_for_slots_of_long_coroutines_are_given_back(bench: 
     assert b.runner.surplus() == [waiting[1], waiting[0]]
     release.set()
     until(lambda: len(b.runner.outcomes) == 2)
+
+
+def test_a_run_that_began_just_as_the_loop_was_to_be_left_alone_is_relieved_too(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench(1)
+    b.become_brief()
+
+    def leave(run: Run) -> None:
+        b.begun.append(run.slot)
+        # The watch, between the thread's look at `here` and its call.
+        b.runner._mean, b.runner._calm_until = BRIEF, time.monotonic() + PATIENCE
+        b.runner._leave()
+
+    monkeypatch.setattr(b.runner, "_begin_hook", leave)
+    b.start(b.held)
+    kept: list[bool] = []
+    loop = threading.Thread(target=lambda: kept.append(b.runner.run_here()))
+    loop.start()
+    until(b.runner.look)
+    b.gate.set()
+    loop.join(PATIENCE)
+    assert kept == [False]
+
+
+def test_threads_that_start_the_event_loop_at_once_start_one(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def slowly() -> asyncio.AbstractEventLoop:
+        time.sleep(0.05)
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", slowly)
+    b = bench(1)
+
+    async def coroutine() -> None:
+        pass
+
+    [run] = b.start(Ferryman(Settings()).job("c")(coroutine))
+    threads = [threading.Thread(target=b.runner.go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    until(lambda: run in b.runner.outcomes)
+    assert len(made) == 1
+
+
+def test_a_coroutine_cancelled_before_it_began_has_an_outcome(bench: Any) -> None:
+    b = bench(2)
+
+    async def selfish() -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    runs = b.start(Ferryman(Settings()).job("selfish")(selfish), 2)
+    b.runner.go()
+    until(lambda: len(b.runner.outcomes) == 2)
+    assert runs[0].outcome == Returned(None)
+    assert isinstance(runs[1].outcome, Failed)
+    assert not runs[1].interrupt("timeout"), "it is over"
+
+
+def test_a_slot_that_comes_free_while_a_coroutine_looks_for_one_is_not_missed(bench: Any) -> None:
+    b = bench(1)
+
+    class Free(list[int]):
+        def pop(self, *_: Any) -> int:
+            if self:
+                return super().pop()
+            self.append(0)  # another run ends now, and sees no coroutine that waits
+            raise IndexError
+
+    async def coroutine() -> None:
+        pass
+
+    b.runner._free = Free()
+    [run] = b.start(Ferryman(Settings()).job("c")(coroutine))
+    b.runner.go()
+    until(lambda: run.outcome)

@@ -52,7 +52,7 @@ class Board:
         """A run starts; past `deadline` the child is killed."""
         self.begun += 1
         at = _ROWS + slot * _ROW
-        raw = job_id.encode()
+        raw = job_id.encode("utf-8", "surrogateescape")
         _JOB.pack_into(self._map, at + _DEADLINE.size, attempt, len(raw), raw)
         # Last, and in one aligned write: a row counts only while it has a deadline.
         _DEADLINE.pack_into(self._map, at, deadline)
@@ -77,4 +77,4 @@ class Board:
     def _job(self, slot: int) -> tuple[str, int]:
         at = _ROWS + slot * _ROW + _DEADLINE.size
         attempt, length, raw = _JOB.unpack_from(self._map, at)
-        return raw[:length].decode(), attempt
+        return raw[:length].decode("utf-8", "surrogateescape"), attempt

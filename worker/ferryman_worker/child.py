@@ -62,7 +62,8 @@ class Post:
 
 
 class Child:
-    """The loop of one child process; everything here runs in its main thread."""
+    """The loop of one child process. One thread at a time has it, and all of this but the hooks
+    of runs, the watch and the handler of SIGTERM; the main thread only waits."""
 
     def __init__(
         self, ferry: Ferryman, settings: Settings, post: Post, board: Board, link: Link, port: Port
@@ -172,8 +173,8 @@ class Child:
 
     def _room(self) -> int:
         """How many jobs may be claimed; what only waits to be settled takes no room."""
-        if self.stop_at:
-            return 0
+        if self.stop_at or (self.refused and self.unsettled):
+            return 0  # refused settles alone would let a child run all there is
         capacity = 1 if self.post.alone else self.runner.capacity
         under_way = len(self.runs) - len(self.unsettled) - len(self.asked)
         return min(self.post.slots, max(0, capacity - under_way))
@@ -318,6 +319,7 @@ class Child:
     def _recovered_from_trouble(self, turn: Turn) -> None:
         if turn.refusal:
             self.retry_at = time.monotonic() + POLL
+            self.reconcile_at = 0.0  # what is delivered until then lies in the list
             self.hungry = True
             if self.board.claim_age() > RECONCILE:
                 # By now the address may lead to another server, as after a failover.

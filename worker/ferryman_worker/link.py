@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from typing import Any
 
@@ -27,8 +28,13 @@ class Link:
         """The socket, for a selector."""
         return self._sock.fileno()
 
-    def send(self, kind: str, **content: Any) -> None:
-        """Send a message; a peer that is gone is found out by its own end, not here."""
+    def send(self, kind: str, wait: bool = True, **content: Any) -> None:
+        """Send a message; a peer that is gone is found out by its own end, not here.
+
+        Without `wait` it is dropped while the peer reads nothing: for what is told again anyway.
+        """
+        if not (wait or self._has_room()):
+            return
         try:
             self._sock.sendall(json.dumps({"kind": kind} | content).encode() + b"\n")
         except OSError:
@@ -45,6 +51,12 @@ class Link:
         self.closed = self.closed or not data
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def _has_room(self) -> bool:
+        # Linux says so while three quarters of the buffer are free, more than one message takes.
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close this end."""

@@ -17,7 +17,7 @@ from functools import partial
 
 from ferryman_worker import guard
 from ferryman_worker.outcome import Stopped
-from ferryman_worker.run import Run, await_, call
+from ferryman_worker.run import Run, await_, call, failed
 
 BRIEF = 0.001
 """Seconds. Runs shorter than this on average are brief."""
@@ -54,7 +54,7 @@ class Runner:
         # The run in the loop's thread: whoever takes it out, thread or watch, has the loop.
         self._seated: set[Run] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._telling = False
+        self._starting = threading.Lock()
 
     @property
     def capacity(self) -> int:
@@ -102,13 +102,13 @@ class Runner:
         if self._begun != self._seen:
             self._seen, self._active_at = self._begun, now
         since = now - self._active_at
-        if not self.here:
-            self.here = since < CALM and self._mean < BRIEF and now >= self._calm_until
-            return False
+        # Also while not `here`: a run may have been about to begin when that ended.
         is_relieved = any(self._unseat(run) for run in self._late(now))
-        if is_relieved or (self._waiting() and since >= RELIEF):
+        if is_relieved or (self.here and self._waiting() and since >= RELIEF):
             self._mean, self._calm_until = BRIEF, now + CALM
             self._leave()
+        elif not self.here:
+            self.here = since < CALM and self._mean < BRIEF and now >= self._calm_until
         elif since >= CALM:
             self._leave()
         return is_relieved
@@ -199,9 +199,11 @@ class Runner:
     # Coroutines.
 
     def _start_loop(self) -> asyncio.AbstractEventLoop:
-        self._loop = loop = asyncio.new_event_loop()
-        guard.thread("event-loop", lambda: _turn_for_ever(loop))
-        return loop
+        with self._starting:  # `go` is called in many threads
+            if self._loop is None:
+                self._loop = loop = asyncio.new_event_loop()
+                guard.thread("event-loop", lambda: _turn_for_ever(loop))
+            return self._loop
 
     def _create_tasks(self) -> None:
         # The loop only reports what its callbacks raise; here it would be a run without an end.
@@ -213,8 +215,13 @@ class Runner:
             task = self._loop.create_task(await_(run))
             run.enter(task)
             task.add_done_callback(partial(self._task_over, run))
+        if self._coroutines and self._free:  # came free between the look and here
+            self.go()
 
     def _task_over(self, run: Run, _: object) -> None:
+        if run.outcome is None:  # cancelled by another handler before its first step
+            run.outcome = failed(asyncio.CancelledError(), run)
+            run.leave()
         guard.run("event-loop", lambda: self._over(run))
 
 

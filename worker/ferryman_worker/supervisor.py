@@ -257,8 +257,9 @@ class Supervisor:
                 case "alone":
                     self._run_alone(message["jobs"])
                 case "cancel":
+                    # Told again at every beat: a child that hangs must not hang us too.
                     for child in self._named(message["worker"]):
-                        child.link.send("cancel", id=message["id"])
+                        child.link.send("cancel", wait=False, id=message["id"])
                 case "lost":
                     for child in self._named(message["worker"]):
                         child.kill("crashed", "its lease was lost")
