@@ -90,6 +90,7 @@ def act(lane: Lane) -> None:
         if batch:
             play(lane, store, child, log, batch)
         child.end()
+        lane.report.counts["log lines"] += read_log(lane, log)
 
 
 def play(lane: Lane, store: Store, child: Kept, log: Path, cases: Sequence[int]) -> None:
