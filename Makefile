@@ -42,7 +42,7 @@ test-compose: $(VENV)/deploy.stamp ## bring the compose file up on the Docker en
 chaos: $(VENV)/dev.stamp ## long fault run (under an hour): five acts, a verdict, docs/reliability.md; one: ARGS="--act storm"
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
-teeth: $(VENV)/dev.stamp ## take out each guard in turn, in a copy of the tree: a named test must go red (about 10 minutes)
+teeth: $(VENV)/dev.stamp ## take out each guard in turn, in a copy of the tree: a named test must go red (about 12 minutes)
 	@$(BIN)/python -m tests.teeth.run $(ARGS)
 
 BENCH := PYTHONPATH=benchmarks $(BIN)/python -m bench

@@ -160,7 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="take out each guard: does a test go red?")
     parser.add_argument("--only", default="", help="guards whose name or file holds this")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, help="copies at work")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=(os.cpu_count() or 1) + 1,
+        help="copies at work; red tests mostly wait",
+    )
     parser.add_argument("--json", type=Path, help="the results as JSON in this file")
     parser.add_argument("--bites-only", action="store_true", help="skip the run that must be green")
     return parser.parse_args(argv)
