@@ -24,8 +24,8 @@ SLACK = {**dict.fromkeys(KILLS, 1.0), **dict.fromkeys(SILENCES, 6.0), STOP: 2.0}
 """Seconds a fault goes on after its end: a signal on its way, a reconnect after a silence."""
 
 SETTLED = 15.0
-"""Seconds after its end within which a run is settled, an outage and the way back included: what
-strikes its process later is no excuse."""
+"""Seconds with a Redis that serves, after its end, within which a run is settled, the way back from
+an outage included: what strikes its process later is no excuse."""
 
 STANDSTILLS = ("redis-kill", "outage", "pause", "full", "stall")
 """While Redis stands still nothing can be recovered: no measure of how fast it is."""
@@ -88,10 +88,20 @@ class Faults:
         of_worker = [f for f in self._of_pid.get(run["parent"], ()) if f["kind"] != "child-kill"]
         return any(
             self._excuses(fault, run)
-            and fault["at"] <= min(following["at"], self._end(run) + SETTLED)
+            and fault["at"] <= following["at"]
+            and self._served(self._end(run), fault["at"]) <= SETTLED
             and run["at"] <= fault["at"] + fault["seconds"] + SLACK[fault["kind"]]
             for fault in [*self._of_pid.get(run["pid"], ()), *of_worker]
         )
+
+    def _served(self, since: float, until: float) -> float:
+        """Seconds between two moments, without those in which Redis stood still."""
+        still = (
+            min(until, fault["at"] + fault["seconds"]) - max(since, fault["at"])
+            for fault in self._faults
+            if fault["kind"] in STANDSTILLS
+        )
+        return until - since - sum(seconds for seconds in still if seconds > 0)
 
     def _excuses(self, fault: Event, run: Event) -> bool:
         kind, seconds = fault["kind"], fault["seconds"]

@@ -164,6 +164,17 @@ def test_what_strikes_long_after_a_run_ended_excuses_no_second_one(kind: str) ->
     assert told(30).unexplained
 
 
+def test_a_run_cannot_be_settled_while_redis_is_away() -> None:
+    def told(*outages: float) -> Report:
+        away = [fault(at, "outage", seconds=5.0) for at in outages]
+        killed = fault(24.0, "child-kill", PID)
+        return verdict_on([*clean(), *away, killed, *run("a", 2, 50, OTHER)], done(2, crashes=1))
+
+    assert told(2.0, 9.0).valid
+    assert told(2.0).unexplained
+    assert told(2.0, 30.0).unexplained, "that one came later"
+
+
 @pytest.mark.parametrize("kind", ["freeze", "black-hole"])
 def test_a_silence_excuses_a_second_run_only_from_a_lease_on(kind: str) -> None:
     def told(seconds: float) -> Report:

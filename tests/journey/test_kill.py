@@ -75,7 +75,7 @@ def test_poison_among_innocents_is_buried_at_three_crashes_and_they_complete(sit
     jobs += [site.enqueue("note", innocent) for _ in range(4)]
     for job in jobs:
         done = job.wait(30)
-        assert (done.state, done.failures) == ("completed", 0)
+        assert (done.state, done.failures) == ("completed", 0), done.errors
         assert done.crashes <= 2, "only crashes of one process with the poison"
     causes = {"exit": "exit status 9", "segfault": "killed by SIGSEGV"}
     for job in poison:

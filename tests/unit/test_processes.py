@@ -18,8 +18,11 @@ from ferryman.processes import Signals, StopAsked, describe_exit, kill_group, sp
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
+    # Under nohup SIGHUP comes ignored, and stays so: not what these tests are about.
+    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with Signals() as signals:
         yield signals
+    signal.signal(signal.SIGHUP, was)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
