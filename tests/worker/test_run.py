@@ -366,12 +366,17 @@ def test_a_handler_may_clean_up_when_it_is_interrupted(bench: Bench) -> None:
 
 
 def test_except_exception_does_not_swallow_an_interrupt(bench: Bench) -> None:
+    within = threading.Event()
+
     def handler() -> None:
         while True:
             with suppress(Exception):
+                within.set()
                 forever()
 
-    interrupt_when_possible(bench.start(handler), "timeout")
+    run = bench.start(handler)
+    assert within.wait(PATIENCE)
+    interrupt_when_possible(run, "timeout")
     assert bench.end().outcome == MEANING["timeout"]
 
 
