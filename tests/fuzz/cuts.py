@@ -38,6 +38,7 @@ class Log:
     data: Path
     lengths: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    wholes: list[frozenset[bytes]] = field(default_factory=list)
     jobs: list[frozenset[bytes]] = field(default_factory=list)
 
     @property
@@ -68,6 +69,7 @@ class Writer:
         keys = self.keyspace.redis.keys(self.store.keys.job("*"))
         self.log.lengths.append(self.log.file.stat().st_size)
         self.log.digests.append(self.keyspace.digest())
+        self.log.wholes.append(self.keyspace.whole())
         self.log.jobs.append(frozenset(keys))
 
     def write(self, jobs: int) -> Log:
@@ -161,8 +163,8 @@ def look(lane: Lane, log: Log, case: int, url: str) -> None:
         lane.report.broke(case, f"acknowledged jobs are missing: {sorted(missing)[:3]}")
     digest = keyspace.digest()
     if digest != log.digests[moment]:
-        again = "" if keyspace.digest() != log.digests[moment] else ", but is when read again"
-        lane.report.broke(case, f"what came up is not what was there after verb {moment}{again}")
+        differs = sorted(keyspace.whole() ^ log.wholes[moment])
+        lane.report.broke(case, f"it is not what was there after verb {moment}: {differs[:4]}")
     keyspace.redis.close()
     lane.report.counts["servers started"] += 1
     lane.report.counts["jobs acknowledged and there"] += len(there)
