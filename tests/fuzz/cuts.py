@@ -16,7 +16,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fuzz.lanes import Keyspace, Lane
+from tests.fuzz.lanes import Keyspace, Lane, apart
 from tests.store.conftest import World
 
 from ferryman.check import inspect
@@ -57,10 +57,10 @@ class Writer:
 
     def __init__(self, server: EmbeddedServer, chance: random.Random) -> None:
         self.log, self.chance = Log(server.data), chance
-        self.keyspace = Keyspace(server.url)
+        self.keyspace = Keyspace(apart(server))
         # Else a sync under way may hold a write back for two seconds, past its acknowledgement.
         self.keyspace.redis.config_set("appendfsync", "no")
-        self.store = Store(Settings(redis_url=server.url))
+        self.store = Store(Settings(redis_url=apart(server)))
         self.world = World(self.store)
         self.note()
 
@@ -148,7 +148,7 @@ def act(lane: Lane, log: Log) -> None:
         (data / "appendonlydir" / log.file.name).write_bytes(whole[:case])
         try:
             with EmbeddedServer(data) as server:
-                look(lane, log, case, server.url)
+                look(lane, log, case, apart(server))
                 os.kill(server.pid, signal.SIGKILL)  # asked to end it would take 0.1 s
         except Exception as error:
             lane.report.broke(case, f"{type(error).__name__}: {error}")
