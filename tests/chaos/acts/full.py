@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 
 from faults import by_kind
 from fleet import Fleet
@@ -56,8 +57,10 @@ def _on(stage: Stage, result: Result, binary: str, before: float) -> None:
         fleet.raw("CONFIG", "SET", "maxmemory", f"{megabytes}mb")
         stage.progress.show(before, f"{name}: filling")
         accepted = _fill(history, fleet)
-        _stuff(fleet)
-        answers = [_post(port) for _ in range(PROBES)]
+        names = count()
+        _stuff(fleet, names)
+        # Before each: what the server gives back of its own is room for a job, rightly accepted.
+        answers = [(_write_all(fleet, names), _post(port))[1] for _ in range(PROBES)]
         refused = answers.count((503, True))
         stage.progress.show(before + 0.2, f"{name}: {accepted} jobs wait in a full server")
         fleet.add(WORKERS)
@@ -112,21 +115,26 @@ def _fill(history: History, fleet: Fleet) -> int:
     return accepted
 
 
-def _stuff(fleet: Fleet) -> None:
+def _stuff(fleet: Fleet, names: Iterator[int]) -> None:
     """Write past any gate of ours, until Redis itself refuses the smallest write, and goes on to.
 
     It gives back the buffers of connections that fall idle, a second later: room for more jobs.
     """
-    number = refused = 0
+    refused = 0
     while refused < 3:
-        before = number
-        for size in (65_536, 1024, 16):
-            with contextlib.suppress(StoreUnavailable):
-                while True:
-                    fleet.raw("SET", f"stuffing:{number}", "x" * size)
-                    number += 1
-        refused = refused + 1 if number == before else 0
+        refused = 0 if _write_all(fleet, names) else refused + 1
         time.sleep(1.0)
+
+
+def _write_all(fleet: Fleet, names: Iterator[int]) -> int:
+    """Other keys until Redis refuses the smallest; how many it took."""
+    taken = 0
+    for size in (65_536, 1024, 16):
+        with contextlib.suppress(StoreUnavailable):
+            while True:
+                fleet.raw("SET", f"stuffing:{next(names)}", "x" * size)
+                taken += 1
+    return taken
 
 
 def _drained(fleet: Fleet) -> bool:
