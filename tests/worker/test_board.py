@@ -103,3 +103,13 @@ def test_no_id_stops_the_child_that_writes_it_or_its_parent_that_reads_it(job_id
     [(shown, _)] = board.overran()
     raw = job_id.encode("utf-8", "surrogateescape")
     assert shown.encode("utf-8", "surrogateescape") == raw[:128]
+
+
+def test_the_end_of_a_run_that_kept_the_loop_from_ticking_is_a_sign_of_life() -> None:
+    board = Board(1)
+    board.begin(0, "a", 1, time.monotonic() + 60)
+    time.sleep(0.2)
+    before = board.silence()
+    board.end(0)
+    assert before >= 0.2
+    assert board.silence() < before

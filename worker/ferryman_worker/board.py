@@ -58,7 +58,9 @@ class Board:
         _DEADLINE.pack_into(self._map, at, deadline)
 
     def end(self, slot: int) -> None:
-        """The run is over."""
+        """The run is over. A tick too: one that kept the interpreter's lock kept the loop from its
+        own, and the 30 s without one begin only now."""
+        self.tick()
         _DEADLINE.pack_into(self._map, _ROWS + slot * _ROW, 0.0)
 
     def busy(self) -> int:
