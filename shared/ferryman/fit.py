@@ -73,17 +73,16 @@ class Fit:
         return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
 
     def _build(self) -> Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]:
-        from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+        from pydantic import ConfigDict, TypeAdapter, ValidationError
+        from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
         model = self._model()
         open_ended = any(p.kind is p.VAR_KEYWORD for p in self._params)
         named = [p for p in self._params if p.kind is not p.VAR_KEYWORD]
-        # Aliases keep a parameter called e.g. `json` or `copy` clear of pydantic's own methods.
-        shape: Any = create_model(
-            f"{self._name} payload",
-            __config__=ConfigDict(extra="allow" if open_ended else "forbid"),
-            **{f"p{i}": self._field(p) for i, p in enumerate(named)},
-        )
+        # A dictionary, not a model: what is valid comes back as the keyword arguments themselves.
+        make: Any = TypedDict
+        shape = make(f"{self._name} payload", {p.name: self._key(p) for p in named})
+        shape.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")
         by_name = TypeAdapter(model or shape)
         only = TypeAdapter(self._hint(named[0])) if len(named) == 1 and model is None else None
 
@@ -94,24 +93,17 @@ class Fit:
                 value = by_name.validate_python(payload)
             except ValidationError as error:
                 raise BadPayload(_explain(error)) from None
-            if model is not None:
-                return (), {self._params[0].name: value}
-            given = value.model_fields_set
-            kwargs = {
-                p.name: getattr(value, f"p{i}") for i, p in enumerate(named) if f"p{i}" in given
-            }
-            return (), kwargs | (value.model_extra or {})
+            return (), value if model is None else {self._params[0].name: value}
 
         return validate
 
     def _hint(self, param: inspect.Parameter) -> Any:
         return self._hints.get(param.name, Any)
 
-    def _field(self, param: inspect.Parameter) -> Any:
-        from pydantic import Field
-
-        default = ... if param.default is param.empty else param.default
-        return (self._hint(param), Field(default, alias=param.name))
+    def _key(self, param: inspect.Parameter) -> Any:
+        return (typing.Required if param.default is param.empty else typing.NotRequired)[
+            self._hint(param)
+        ]
 
 
 def _plain(value: Any) -> Any:
