@@ -9,10 +9,13 @@ event brings. Payloads and results are never logged.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,8 +81,7 @@ def configure(settings: Settings) -> None:
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stdout is not None and sys.stdout.isatty()
     )
-    as_lines: list[Processor] = [structlog.processors.format_exc_info, as_json]
-    processors = _console() if console else as_lines
+    processors = _console() if console else _AS_LINES
     outlet = Outlet(lambda number: _dropped(processors, number))
     structlog.configure(
         processors=processors,
@@ -100,7 +102,10 @@ def _dropped(processors: Sequence[Processor], number: int) -> str:
 
 def as_json(logger: Any, level: str, fields: EventDict) -> str:
     """One line of JSON. It is pure ASCII, so nothing a client sends can begin a line of its own."""
-    line = {"ts": now(), "level": level, "event": fields.pop("event"), **fields}
+    return _as_text({"ts": now(), "level": level, "event": fields.pop("event"), **fields})
+
+
+def _as_text(line: EventDict) -> str:
     try:
         data = orjson.dumps(line)  # 3 us less than json, of the 35 a small job takes in all
     except TypeError:
@@ -108,12 +113,38 @@ def as_json(logger: Any, level: str, fields: EventDict) -> str:
     return data.decode() if data.isascii() else _encode(line)
 
 
+def teller(**bound: object) -> Callable[..., None]:
+    """`structlog.get_logger().bind(**bound).info`, for many lines in a row.
+
+    While the lines are ours, each of them skips structlog's way to them: that costs 3 us, and a
+    small job takes 28 in all. An application that has configured structlog anew gets its own.
+    """
+    log, config = structlog.get_logger().bind(**bound), structlog.get_config()
+    if config["processors"] is not _AS_LINES or not log.is_enabled_for(logging.INFO):
+        tell: Callable[..., None] = log.info
+        return tell
+    write = config["logger_factory"]().msg
+
+    def tell_plainly(event: str, **fields: object) -> None:
+        write(_as_text({"ts": now(), "level": "info", "event": event, **bound, **fields}))
+
+    return tell_plainly
+
+
 def now() -> str:
     """The time as RFC 3339 in UTC, to the microsecond."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    second, micros = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(second)}.{micros:06d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    # Once a second instead of once a line: 0.8 us of a line's 1.1.
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+_AS_LINES: list[Processor] = [structlog.processors.format_exc_info, as_json]
 
 
 def _console() -> list[Processor]:

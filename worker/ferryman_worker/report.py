@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import structlog
-
 from ferryman import logs
 from ferryman.decision import Bury, Cancel, Decision, Finish, Release, Retry, Snooze
 from ferryman.outlet import together
@@ -21,15 +19,13 @@ _EVENTS = {
     Cancel: (logs.JOB_CANCELLED, "cancelled"),
 }
 
-log = structlog.get_logger()
-
 
 def report(worker: str, ended: Iterable[tuple[Run, Decision]], fenced: Collection[int]) -> None:
     """Log each of these runs; `fenced`: id() of the decisions that were refused.
 
     Several lines go out in one write: a system call each would cost 2 us a job.
     """
-    tell = log.bind(worker=worker).info
+    tell = logs.teller(worker=worker)
     with together():
         for run, decision in ended:
             _tell(tell, run, decision, id(decision) in fenced)
@@ -38,11 +34,7 @@ def report(worker: str, ended: Iterable[tuple[Run, Decision]], fenced: Collectio
 def _tell(tell: Any, run: Run, decision: Decision, is_fenced: bool) -> None:
     job = run.job
     event, state = (logs.JOB_FENCED, "unknown") if is_fenced else _EVENTS[type(decision)]
-    extra: dict[str, Any] = {}
-    if isinstance(decision, Retry | Bury):
-        extra["error"] = decision.error[:500]
-    if isinstance(decision, Retry | Snooze):
-        extra["delay"] = round(decision.delay, 3)
+    extra = {} if type(decision) is Finish else _extra(decision)
     tell(
         event,
         id=job.id,
@@ -54,3 +46,12 @@ def _tell(tell: Any, run: Run, decision: Decision, is_fenced: bool) -> None:
         duration=round(run.duration, 6),
         **extra,
     )
+
+
+def _extra(decision: Decision) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    if isinstance(decision, Retry | Bury):
+        extra["error"] = decision.error[:500]
+    if isinstance(decision, Retry | Snooze):
+        extra["delay"] = round(decision.delay, 3)
+    return extra
