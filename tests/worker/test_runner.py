@@ -17,7 +17,7 @@ from ferryman_worker import runner as runner_module
 from ferryman_worker.decide import Policy
 from ferryman_worker.outcome import Failed, Returned, Stopped
 from ferryman_worker.run import Run
-from ferryman_worker.runner import BRIEF, Runner
+from ferryman_worker.runner import BRIEF, RELIEF, Runner
 
 PATIENCE = 10.0
 
@@ -175,11 +175,54 @@ def test_runs_that_become_long_on_average_go_back_to_threads(bench: Any) -> None
     assert b.threads[-1].startswith("slot-")
 
 
-def test_an_idle_loop_is_watched_no_longer(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_loop_is_watched_again_when_a_run_begins(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runner_module, "CALM", 0.05)
     b = bench(1)
     b.become_brief()
-    until(lambda: b.runner.look() or not b.runner.here)
+    time.sleep(0.1)
+    assert not b.runner.look()
+    assert b.runner.here, "the next one still runs in the loop's thread"
+    rests: list[float] = []
+    watch = threading.Thread(target=lambda: rests.append(_timed(b.runner.rest, PATIENCE)))
+    watch.start()
+    time.sleep(0.1)
+    assert not rests, "it dozes instead of waking 200 times a second"
+    b.start(b.brief)
+    b.runner.run_here()
+    watch.join(PATIENCE)
+    assert rests[0] < PATIENCE / 2
+
+
+def test_a_run_that_has_just_come_to_an_idle_loop_does_not_hold_it_up(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "CALM", 0.05)
+    b = bench(1)
+    b.become_brief()
+    time.sleep(0.1)
+    b.runner.look()
+    b.start(b.brief)
+    b.runner.look()
+    assert b.runner.here
+
+
+def test_what_waits_while_the_loop_is_held_up_elsewhere_goes_to_threads(bench: Any) -> None:
+    b = bench(1)
+    b.become_brief()
+    b.runner.look()
+    [run] = b.start(b.brief)
+    time.sleep(3 * RELIEF)  # the loop waits for Redis, say
+    assert not b.runner.look()
+    assert not b.runner.here
+    until(lambda: run.outcome)
+
+
+def _timed(call: Callable[[float], None], seconds: float) -> float:
+    began = time.monotonic()
+    call(seconds)
+    return time.monotonic() - began
 
 
 @pytest.mark.parametrize("slots", [1, 3])

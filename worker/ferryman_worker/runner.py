@@ -26,7 +26,8 @@ RELIEF = 0.005
 """Seconds a run may hold up the loop."""
 
 CALM = 1.0
-"""Seconds after such a run, and without any run, in which the loop's thread runs none."""
+"""Seconds after such a run in which the loop's thread runs none; without any run, until the watch
+dozes."""
 
 Hook = Callable[[Run], None]
 
@@ -50,10 +51,12 @@ class Runner:
         self._threads = 0
         self._mean = BRIEF
         self._begun = self._seen = 0
-        self._calm_until = self._active_at = 0.0
+        self._calm_until = self._active_at = self._held_at = 0.0
+        self._dozes, self._stirred = False, threading.Event()
         # The run in the loop's thread: whoever takes it out, thread or watch, has the loop.
         self._seated: set[Run] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_telling = False
         self._starting = threading.Lock()
 
     @property
@@ -97,21 +100,35 @@ class Runner:
             self._leave()
 
     def look(self) -> bool:
-        """For the watch, every `RELIEF` seconds while `here`: whether the loop needs a thread."""
+        """For the watch, after each `rest`: whether the loop needs a thread."""
         now = time.monotonic()
         if self._begun != self._seen:
             self._seen, self._active_at = self._begun, now
+        if not self._waiting():
+            self._held_at = now
         since = now - self._active_at
+        self._dozes = since >= CALM
+        if self._begun != self._seen:  # one has just begun, perhaps without stirring the watch
+            self._dozes = False
         # Also while not `here`: a run may have been about to begin when that ended.
         is_relieved = any(self._unseat(run) for run in self._late(now))
-        if is_relieved or (self.here and self._waiting() and since >= RELIEF):
+        held = now - max(self._active_at, self._held_at)
+        if is_relieved or (self.here and held >= RELIEF):
             self._mean, self._calm_until = BRIEF, now + CALM
             self._leave()
         elif not self.here:
-            self.here = since < CALM and self._mean < BRIEF and now >= self._calm_until
-        elif since >= CALM:
-            self._leave()
+            self.here = self._mean < BRIEF and now >= self._calm_until
         return is_relieved
+
+    def rest(self, longest: float) -> None:
+        """For the watch: sleep until the next `look`, at most `longest` seconds. Without runs it
+        dozes, and the first one stirs it: that costs a run 5 us, to wake another thread for the
+        run itself 50."""
+        if self.here and not self._dozes:
+            time.sleep(RELIEF)
+        else:
+            self._stirred.wait(longest)
+            self._stirred.clear()
 
     def surplus(self) -> list[Run]:
         """Runs that wait for more slots than are free, the latest first: they are not to begin."""
@@ -183,15 +200,24 @@ class Runner:
             waiting.appendleft(run)
             return None
         self._begun += 1
+        if self._dozes:
+            self._dozes = False
+            self._stirred.set()
         run.started = time.monotonic()
         self._begin_hook(run)
         return run
 
     def _over(self, run: Run) -> None:
+        self._leave_slot(run)
+        self._slot_left()
+
+    def _leave_slot(self, run: Run) -> None:
         run.duration = time.monotonic() - run.started
         self._over_hook(run)
         self._free.append(run.slot)
         self.outcomes.append(run)
+
+    def _slot_left(self) -> None:
         if self._coroutines or self._functions:  # one of them may have waited for the slot
             self.go()
         self._done()
@@ -222,7 +248,20 @@ class Runner:
         if run.outcome is None:  # cancelled by another handler before its first step
             run.outcome = failed(asyncio.CancelledError(), run)
             run.leave()
-        guard.run("event-loop", lambda: self._over(run))
+        guard.run("event-loop", lambda: self._task_left(run))
+
+    def _task_left(self, run: Run) -> None:
+        # Tasks that end in one turn of the event loop are told of at once: to wake the child's
+        # loop for each would cost more than the task, and make a round trip of each.
+        assert self._loop is not None
+        self._leave_slot(run)
+        if not self._is_telling:
+            self._is_telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_telling = False
+        guard.run("event-loop", self._slot_left)
 
 
 def _turn_for_ever(loop: asyncio.AbstractEventLoop) -> None:
