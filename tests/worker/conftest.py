@@ -29,7 +29,6 @@ def claim() -> Claim:
             "max_attempts": None,
             "timeout": None,
             "backoff": None,
-            "created_at": 0.0,
             "tags": None,
             "meta": None,
         }

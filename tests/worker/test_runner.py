@@ -178,7 +178,7 @@ def test_runs_that_become_long_on_average_go_back_to_threads(bench: Any) -> None
 def test_an_idle_loop_is_watched_again_when_a_run_begins(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "CALM", 0.05)
+    monkeypatch.setattr(runner_module, "DOZE", 0.05)
     b = bench(1)
     b.become_brief()
     time.sleep(0.1)
@@ -198,7 +198,7 @@ def test_an_idle_loop_is_watched_again_when_a_run_begins(
 def test_a_run_that_has_just_come_to_an_idle_loop_does_not_hold_it_up(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "CALM", 0.05)
+    monkeypatch.setattr(runner_module, "DOZE", 0.05)
     b = bench(1)
     b.become_brief()
     time.sleep(0.1)

@@ -93,7 +93,7 @@ class Child:
         self._wake.setblocking(False)
         self._waker.setblocking(False)
         self.runner = Runner(post.slots, self._begun, self._over, self._nudge)
-        self._store = ferry.store
+        self._store, self._tell = ferry.store, logs.teller(worker=post.worker)
 
     def loop(self) -> None:
         """Work until told to stop and everything claimed is settled."""
@@ -116,10 +116,7 @@ class Child:
             self._consider_leaving()
             try:
                 self._hear()
-                self._listen()
-                delivered = self._wait()
-                self.port.check()
-                self._ask(delivered)
+                self._ask([] if self._is_busy() else self._await_delivery())
             except StoreUnavailable as error:
                 self._trouble(error)
             # From here on Redis is at work too: what does not belong to a question has its place
@@ -198,7 +195,7 @@ class Child:
     def _report(self) -> None:
         ended, self.ended = self.ended, []
         if ended:
-            report(self.post.worker, ended, {id(d) for d in self.fenced})
+            report(self._tell, ended, {id(d) for d in self.fenced})
 
     def _begin(self, turn: Turn) -> None:
         if turn.lease_lost:
@@ -241,12 +238,21 @@ class Child:
 
     # Waiting.
 
-    def _wait(self) -> list[str]:
-        """Sleep until something happens; the ids that listeners brought, best priority first."""
+    def _is_busy(self) -> bool:
+        """Whether there is something to do at once. A look at the sockets costs 20 us, and 100
+        when it was quiet before: while busy, one every RELIEF will do."""
         now = time.monotonic()
-        if self._has_work(now) and now < self.look_at:
-            return []  # a look at the sockets costs 20 us: while busy, one every RELIEF will do
-        self.look_at = now + RELIEF
+        return now < self.look_at and self._has_work(now)
+
+    def _await_delivery(self) -> list[str]:
+        """Listen, and sleep until something happens; the ids that came, best priority first."""
+        self._listen()
+        delivered = self._wait()
+        self.port.check()
+        self.look_at = time.monotonic() + RELIEF
+        return delivered
+
+    def _wait(self) -> list[str]:
         with selectors.PollSelector() as selector:  # poll: registering costs no system call
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(self.link, selectors.EVENT_READ)

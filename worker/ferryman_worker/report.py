@@ -20,18 +20,17 @@ _EVENTS = {
 }
 
 
-def report(worker: str, ended: Iterable[tuple[Run, Decision]], fenced: Collection[int]) -> None:
+def report(tell: logs.Tell, ended: Iterable[tuple[Run, Decision]], fenced: Collection[int]) -> None:
     """Log each of these runs; `fenced`: id() of the decisions that were refused.
 
     Several lines go out in one write: a system call each would cost 2 us a job.
     """
-    tell = logs.teller(worker=worker)
     with together():
         for run, decision in ended:
             _tell(tell, run, decision, id(decision) in fenced)
 
 
-def _tell(tell: Any, run: Run, decision: Decision, is_fenced: bool) -> None:
+def _tell(tell: logs.Tell, run: Run, decision: Decision, is_fenced: bool) -> None:
     job = run.job
     event, state = (logs.JOB_FENCED, "unknown") if is_fenced else _EVENTS[type(decision)]
     extra = {} if type(decision) is Finish else _extra(decision)

@@ -25,9 +25,12 @@ BRIEF = 0.001
 RELIEF = 0.005
 """Seconds a run may hold up the loop."""
 
-CALM = 1.0
-"""Seconds after such a run in which the loop's thread runs none; without any run, until the watch
-dozes."""
+CALM = 0.1
+"""Seconds after such a run in which the loop's thread runs none: 5 % of its time are lost at most.
+On a busy machine any run may take so long, and threads cost twice as much a job."""
+
+DOZE = 1.0
+"""Seconds without a run until the watch dozes."""
 
 Hook = Callable[[Run], None]
 
@@ -107,7 +110,7 @@ class Runner:
         if not self._waiting():
             self._held_at = now
         since = now - self._active_at
-        self._dozes = since >= CALM
+        self._dozes = since >= DOZE
         if self._begun != self._seen:  # one has just begun, perhaps without stirring the watch
             self._dozes = False
         # Also while not `here`: a run may have been about to begin when that ended.

@@ -330,7 +330,6 @@ def _as_claimed(job: Job, attempt: int | None = None) -> Claimed:
         max_attempts=job.max_attempts,
         timeout=job.timeout,
         backoff=None if job.backoff is None else encode(backoff_fields(job.backoff)),
-        created_at=job.created_at,
         tags=None,
         meta=None,
     )

@@ -26,11 +26,11 @@ local function remove(id) return redis.call('LREM', RUNNING, 1, id) end
 
 -- The fields of a job: first those its worker gets, in this order, then those that only decide. The
 -- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job.
-local NAMES = {'state', 'attempt', 'type', 'payload', 'created_at', 'queue', 'priority', 'failures',
-  'crashes', 'max_attempts', 'timeout', 'backoff', 'tags', 'meta',
+local NAMES = {'state', 'attempt', 'type', 'payload', 'queue', 'priority', 'failures', 'crashes',
+  'max_attempts', 'timeout', 'backoff', 'tags', 'meta',
   'worker', 'dropped', 'expires_at', 'alone'}
-local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 6, 7, 9, 11
-local WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 15, 16, 17, 18, 14
+local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 5, 6, 8, 10
+local WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 14, 15, 16, 17, 13
 
 local function give_back(id, j)
   surplus[#surplus + 1] = {id = id, queue = j[QUEUE], priority = j[PRIORITY], alone = j[ALONE]}

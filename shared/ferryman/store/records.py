@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ferryman.decision import Decision
-from ferryman.job import moment, number
+from ferryman.job import number
 from ferryman.lifecycle import State
 
 
@@ -29,7 +29,6 @@ class Claimed(NamedTuple):
     type: str
     payload: str
     queue: str
-    created_at: float
     priority: str = "normal"
     failures: int = 0
     crashes: int = 0
@@ -47,23 +46,22 @@ def claimed(raw: Sequence[Any]) -> Claimed:
     try:
         return _claimed(raw)
     except ValueError as error:
-        whole = _claimed([*raw[:3], None, None, raw[5]])
+        whole = _claimed([*raw[:3], None, raw[4]])
         return whole._replace(damage=str(error))
 
 
 def _claimed(raw: Sequence[Any]) -> Claimed:
     job_id, attempt, *fields = raw
     text: list[Any] = [None if v is None else v.decode("utf-8", "backslashreplace") for v in fields]
-    job_type, payload, created_at, queue = text[:4]
+    job_type, payload, queue = text[:3]
     row = Claimed(
         job_id.decode("utf-8", "surrogateescape"),
         attempt,
         job_type,
         "{}" if payload is None else payload,
         queue,
-        moment(created_at or "0"),
     )
-    return _with_options(row, text[4:]) if len(text) > 4 else row
+    return _with_options(row, text[3:]) if len(text) > 3 else row
 
 
 def _with_options(row: Claimed, text: Sequence[str | None]) -> Claimed:
