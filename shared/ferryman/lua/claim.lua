@@ -78,7 +78,10 @@ local function unfit(j)
   if string.find(queue, '[^%w._-]') or queue == '' then return 'no queue' end
 end
 
-local function read(job)
+-- No client makes an id of more than 128 bytes (nor has a child's board room for more): what hangs
+-- under a longer one could never be charged.
+local function read(id, job)
+  if #id > 128 then return nil, 'no id of ours' end
   local j = redis.pcall('HMGET', job, unpack(NAMES))
   if j.err then return nil, 'not a hash' end
   if not j[STATE] then return nil, 'no such job' end
@@ -90,7 +93,7 @@ end
 -- begin: the id lies in running:W and W is registered; what becomes of it depends on the job.
 local function begin(id)
   local job = P .. 'job:' .. id
-  local j, wrong = read(job)
+  local j, wrong = read(id, job)
   if wrong then
     remove(id)
     quarantine(id, 'running:' .. W, wrong)

@@ -1,11 +1,12 @@
 -- The memory gate: closed at 90 % of `maxmemory`, open again below 85 %, so that what was accepted
 -- has room to be worked on. `meta` says since when it is closed (`memory_gate`) and when upkeep
--- looked last (`memory_seen`): one that nobody has looked at for a minute holds nobody up.
+-- looked last (`memory_seen`): one that nobody has looked at for a minute holds nobody up, nor one
+-- seen in a time to come (the server's clock was set back).
 local CLOSE, OPEN, STALE = 0.9, 0.85, 60
 
 local function gate_is_closed()
   local gate = redis.call('HMGET', P .. 'meta', 'memory_gate', 'memory_seen')
-  return gate[1] and (tonumber(gate[2]) or 0) > now - STALE
+  return gate[1] and math.abs(now - (tonumber(gate[2]) or 0)) < STALE
 end
 
 -- Looks at INFO (4 us) and sets the gate. Gives the seconds it has been closed; nil: it is open,
