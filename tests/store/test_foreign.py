@@ -180,10 +180,10 @@ def test_a_record_that_is_no_job_goes_to_the_quarantine(world, field, value, rea
 
 def test_an_id_longer_than_any_of_ours_goes_to_the_quarantine(world):
     hand = world.worker()
-    for id in ("a" * 128, "b" * 129):
+    for long in ("a" * 128, "b" * 129):
         world.enqueue("draft")
-        world.store.command("RENAME", world.store.keys.job("draft"), world.store.keys.job(id))
-        world.store.command("RPUSH", world.store.keys("pending:default:normal"), id)
+        world.store.command("RENAME", world.store.keys.job("draft"), world.store.keys.job(long))
+        world.store.command("RPUSH", world.store.keys("pending:default:normal"), long)
     world.store.command("LREM", world.store.keys("pending:default:normal"), 0, "draft")
     assert [job.id for job in hand.claim(4)] == ["a" * 128]
     [entry] = quarantined(world)
