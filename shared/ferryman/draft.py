@@ -14,8 +14,6 @@ from ferryman.backoff import Backoff
 from ferryman.errors import ConfigError, FieldError, InvalidJob
 from ferryman.ids import new_id
 from ferryman.job import (
-    DEFAULT_PRIORITY,
-    DEFAULT_QUEUE,
     ID_PATTERN,
     QUEUE_PATTERN,
     Draft,
@@ -29,9 +27,6 @@ T = TypeVar("T")
 MISSING: Any = object()
 """Stands for a payload that was not given: None is a payload of its own, JSON's null."""
 
-OPTIONS = frozenset(
-    "id queue priority delay run_at max_attempts timeout backoff tags meta idempotency_key".split()
-)
 PRIORITIES: Mapping[object, str] = {level: level for level in LEVELS} | {
     3: "high",
     2: "normal",
@@ -46,49 +41,33 @@ def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
     """
     payload = {} if payload is MISSING else payload
     said = {name: value for name, value in options.items() if value is not None}
-    check = _Check(said)
-    for name in sorted(set(said) - OPTIONS):
-        check.add(f"/{name}", f"unknown option; expected one of {', '.join(sorted(OPTIONS))}")
-    job_id = check.take("id", _id, None)
+    check = _Check()
     check.build("/type", type, _type)
-    made = Draft(
-        id=job_id or new_id(),
-        type=type,
-        queue=check.take("queue", _queue, DEFAULT_QUEUE),
-        priority=check.take("priority", _priority, DEFAULT_PRIORITY),
-        delay=check.take("delay", _number(0, 315_360_000), None),
-        run_at=check.take("run_at", _number(0, 253_402_300_799), None),
-        max_attempts=check.take("max_attempts", _whole(1, 1000), None),
-        timeout=check.take("timeout", _number(0.1, 604_800), None),
-        backoff=check.take("backoff", _backoff, None),
-        tags=check.take("tags", _tags, ()),
-        meta=check.take("meta", _meta, {}),
-        payload=check.build("/payload", payload, _json),
-        idempotency_key=check.take("idempotency_key", _key, None),
-    )
-    if made.delay is not None and made.run_at is not None:
+    for name in sorted(said.keys() - OPTIONS.keys()):
+        check.add(f"/{name}", f"unknown option; expected one of {', '.join(sorted(OPTIONS))}")
+    made = {
+        name: check.build(f"/{name}", value, OPTIONS[name])
+        for name, value in said.items()
+        if name in OPTIONS
+    }
+    text = check.build("/payload", payload, _json)
+    if "delay" in made and "run_at" in made:
         check.add("/run_at", "expected delay or run_at, not both")
     check.done()
-    if job_id or made.idempotency_key:
-        return made.with_digest(_digest(type, payload, said))
-    return made
+    job_id = made.pop("id", None)
+    if job_id or "idempotency_key" in made:
+        made["digest"] = _digest(type, payload, said)
+    return Draft(job_id or new_id(), type, text, **made)
 
 
 class _Check:
     """Gathers everything that is wrong, so that one answer names it all."""
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self._said = said
+    def __init__(self) -> None:
         self._errors: list[FieldError] = []
 
     def add(self, pointer: str, detail: str) -> None:
         self._errors.append(FieldError(pointer, detail))
-
-    def take(self, name: str, make: Callable[[Any], T], default: T) -> T:
-        """The option `name` made right, or its default when it was not given."""
-        if name not in self._said:
-            return default
-        return self.build(f"/{name}", self._said[name], make)
 
     def build(self, pointer: str, value: Any, make: Callable[[Any], T]) -> T:
         try:
@@ -194,6 +173,22 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+OPTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "id": _id,
+    "queue": _queue,
+    "priority": _priority,
+    "delay": _number(0, 315_360_000),
+    "run_at": _number(0, 253_402_300_799),
+    "max_attempts": _whole(1, 1000),
+    "timeout": _number(0.1, 604_800),
+    "backoff": _backoff,
+    "tags": _tags,
+    "meta": _meta,
+    "idempotency_key": _key,
+}
+"""What each option is made right by; a ValueError says what was expected."""
 
 
 def _digest(type: str, payload: Any, options: Mapping[str, Any]) -> str:

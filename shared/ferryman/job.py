@@ -11,8 +11,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ferryman.backoff import Backoff
 from ferryman.keys import LEVELS
@@ -40,9 +41,11 @@ def encode(value: Any) -> str:
     return _encoder.encode(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A job as asked for, valid but not yet accepted. None means: not said, the default holds."""
+class Draft(NamedTuple):
+    """A job as asked for, valid but not yet accepted. None means: not said, the default holds.
+
+    A NamedTuple: a frozen dataclass of as many fields takes 2 us longer to make.
+    """
 
     id: str
     type: str
@@ -56,14 +59,14 @@ class Draft:
     backoff: Backoff | None = None
     expires_at: float | None = None
     tags: tuple[str, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = MappingProxyType({})
     idempotency_key: str | None = None
     digest: str | None = None
     """Of the body, kept only where the same id or key may come again: by the client's choice."""
 
     def with_digest(self, digest: str) -> Draft:
         """The same job, with the digest of its body."""
-        return replace(self, digest=digest)
+        return self._replace(digest=digest)
 
     def fields(self) -> dict[str, str]:
         """The hash fields of this job; one at its default is not stored."""

@@ -12,7 +12,8 @@
 -- @include push
 -- @include schedule
 -- @include gate
-local MAX_PENDING, RECENT_CAP, KEY_TTL = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local MAX_PENDING, RECENT_CAP, KEY_TTL = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local recent, unseen = 0, {}
 
 local function read_jobs()
   local jobs, at = {}, 8
@@ -42,9 +43,12 @@ local function repeats(job, seen)
   end
 end
 
+-- One look at a queue serves all that is asked of it here: its room, its pause, whether it is new.
 local function room(queue, more)
   local q = redis.call('HMGET', P .. 'queue:' .. queue, 'max_pending', 'pending', 'scheduled',
-    'blocked')
+    'blocked', 'paused')
+  place[queue] = q[5] and 'held:' or 'pending:'
+  if not (q[2] or q[3] or q[4]) then unseen[#unseen + 1] = queue end
   local limit = q[1] and string.find(q[1], '^%d+$') and tonumber(q[1]) or MAX_PENDING
   return whole(q[2]) + whole(q[3]) + whole(q[4]) + more <= limit, limit
 end
@@ -72,7 +76,7 @@ local function write(job)
   else
     push('RPUSH', job.id, job.queue, job.priority)
   end
-  redis.call('LPUSH', P .. 'recent', job.id)
+  recent = redis.call('LPUSH', P .. 'recent', job.id)
   shift(job.queue, nil, state)
   count('created_total')
 end
@@ -105,7 +109,7 @@ end
 for _, job in ipairs(jobs) do
   if job.is_new then write(job) end
 end
-for queue in pairs(more) do redis.call('SADD', P .. 'queues', queue) end
-redis.call('LTRIM', P .. 'recent', 0, RECENT_CAP - 1)
+if unseen[1] then redis.call('SADD', P .. 'queues', unpack(unseen)) end
+if recent > RECENT_CAP then redis.call('LTRIM', P .. 'recent', 0, RECENT_CAP - 1) end
 write_counts()
 return answer

@@ -33,6 +33,7 @@ from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call, Calls
 from ferryman.store.connect import as_unavailable, encoded, first_word, is_lost_connection, pool
+from ferryman.store.connections import Connections
 from ferryman.store.records import Accepted, Beat, Forgetting, Promotion, Recovery, Stats
 from ferryman.store.scripts import scripts
 
@@ -55,6 +56,7 @@ class Store:
         self.address = settings.redis_address
         self.calls = Calls(self.keys, settings)
         self.pool = pool(settings, timeout)
+        self._connections = Connections(self.pool)
         self._redis = redis.Redis(connection_pool=self.pool)
         # Replies as Redis gives them: redis-py's callbacks decode some commands and not others.
         self._redis.response_callbacks.clear()
@@ -64,6 +66,7 @@ class Store:
 
     def close(self) -> None:
         """Drop every connection; the next call connects again."""
+        self._connections.close()
         self.pool.disconnect()
 
     # The verbs of a job.
@@ -303,7 +306,7 @@ class Store:
             return self._command("EVALSHA", *args)
 
     def _command(self, *args: Any) -> Any:
-        return self._attempt(lambda: self._redis.execute_command(*encoded(args)))
+        return self._attempt(lambda: self._connections.ask(args))
 
     def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The replies in order; a command that met a key of another type gives its error."""

@@ -91,7 +91,7 @@ class Wire:
 
     def _write(self, commands: Sequence[tuple[Any, ...]]) -> None:
         with self._whole():
-            self._conn.send_packed_command([_packed(c) for c in commands], check_health=False)
+            self._conn.send_packed_command([packed(c) for c in commands], check_health=False)
 
     def _read_all(self, number: int) -> list[Any]:
         with self._whole():
@@ -118,7 +118,7 @@ class Wire:
         return as_unavailable(reply, self._address) or StoreUnavailable(f"script failed: {reply}")
 
 
-def _packed(command: tuple[Any, ...]) -> bytes:
+def packed(command: tuple[Any, ...]) -> bytes:
     """A command as Redis reads it; an id of foreign bytes goes back as what it was."""
     try:
         return bytes(pack_command(command))
