@@ -64,10 +64,6 @@ class Draft(NamedTuple):
     digest: str | None = None
     """Of the body, kept only where the same id or key may come again: by the client's choice."""
 
-    def with_digest(self, digest: str) -> Draft:
-        """The same job, with the digest of its body."""
-        return self._replace(digest=digest)
-
     def fields(self) -> dict[str, str]:
         """The hash fields of this job; one at its default is not stored."""
         out = {"type": self.type, "payload": self.payload}
