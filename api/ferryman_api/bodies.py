@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ferryman.batch import MOST_JOBS
 from ferryman.job import ID_PATTERN, QUEUE_PATTERN
 from ferryman.lifecycle import State
 
@@ -60,6 +61,12 @@ class NewJob(_Strict):
     meta: dict[str, Any] | None = Field(None, description="at most 4,096 bytes of JSON")
 
 
+class NewJobs(_Strict):
+    """Jobs to be run, all or none; as application/x-ndjson one a line, without the list."""
+
+    jobs: Annotated[list[NewJob], Field(min_length=1, max_length=MOST_JOBS)]
+
+
 class NewPayload(_Strict):
     """What may change when a job is run again."""
 
@@ -72,20 +79,31 @@ class JobPath(BaseModel):
     job_id: str = Field(description="the job's id")
 
 
-class JobQuery(_Strict):
-    """Which jobs to list."""
+class DeadQuery(_Strict):
+    """Which dead letters to list."""
 
-    status: State | None = None
     type: str | None = None
     queue: str | None = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="next_cursor of the page before")
 
 
+class JobQuery(DeadQuery):
+    """Which jobs to list."""
+
+    status: State | None = None
+
+
 class Created(BaseModel):
     """The job's id."""
 
     job_id: str
+
+
+class CreatedMany(BaseModel):
+    """The jobs' ids, in the order of the jobs."""
+
+    job_ids: list[str]
 
 
 class Run(BaseModel):

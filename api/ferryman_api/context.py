@@ -15,7 +15,7 @@ from ferryman.config import Settings
 from ferryman.errors import InvalidJob
 from ferryman.store import Store
 from ferryman_api.answers import Answer
-from ferryman_api.bodies import NewJob, NewPayload, Totals
+from ferryman_api.bodies import NewJob, NewJobs, NewPayload, Totals
 
 
 class Question(Request):
@@ -42,7 +42,7 @@ class Api(OpenAPI):
 
     def generate_spec_json(self) -> None:
         """Build the description, with the models that routes name without handing them over."""
-        for model in (NewJob, NewPayload, Totals):
+        for model in (NewJob, NewJobs, NewPayload, Totals):
             schema = model.model_json_schema(ref_template=OPENAPI3_REF_TEMPLATE)
             parts = schema.pop("$defs", {}) | {model.__name__: schema}
             self.components_schemas |= {name: Schema(**part) for name, part in parts.items()}

@@ -1,6 +1,7 @@
-"""Pages of jobs, newest first, found by place: how many jobs had been created up to this one.
+"""Pages of jobs, newest first, found by place: how many there are up to this one, the oldest first.
 
-A place stays while others come, so a cursor neither skips nor repeats. A filter looks at the ids
+A place stays while others come, so a cursor skips none, nor repeats one unless an older dead
+letter is taken out meanwhile. A filter looks at the ids
 one by one, so a call looks at 10,000 at most and says how many it did.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ferryman.errors import InvalidJob
@@ -53,17 +55,26 @@ Placed = tuple[int, str]
 """A place and the id there."""
 
 
-def read(store: Store, wanted: Filter, limit: int, before: int | None) -> Page:
+class Source(NamedTuple):
+    """Where jobs are listed: gives up to so many places before one, newest first."""
+
+    places: Callable[[int | None, int], list[Placed]]
+    state: State | None = None
+    """What all jobs there are; one that has just moved on is left out."""
+
+
+def read(store: Store, source: Source, wanted: Filter, limit: int, before: int | None) -> Page:
     """Up to `limit` jobs placed before `before`."""
+    exact = wanted._replace(state=wanted.state or source.state)
     jobs: list[Job] = []
     scanned = size = 0
     while scanned < MOST_SCANNED:
-        placed = store.recent(before, CHUNK if wanted != Filter() else SMALL_CHUNK)
+        placed = source.places(before, CHUNK if wanted != Filter() else SMALL_CHUNK)
         fitting = _fitting(store, wanted, placed)
         while fitting:
             width = min(BATCH, limit - len(jobs))
             batch, fitting = fitting[:width], fitting[width:]
-            found = _records(store, wanted, batch)
+            found = _records(store, exact, batch)
             jobs += found
             size += sum(len(job.payload) + len(job.result or "") for job in found)
             if len(jobs) == limit or size >= ENOUGH_TEXT:

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
 
 MAX_DEPTH = 65
 """Arrays and objects within each other: 64 for a payload, and the body around it."""
@@ -28,10 +32,27 @@ def json_body(environ: WSGIEnvironment, most: int) -> Any:
 
     Raises BadBody, UnsupportedMediaType and RequestEntityTooLarge.
     """
-    kind = environ.get("CONTENT_TYPE", "").partition(";")[0]
-    if kind.strip().lower() != "application/json":
-        raise UnsupportedMediaType("expected a body with Content-Type: application/json")
+    if _kind(environ) != JSON:
+        raise UnsupportedMediaType(f"expected a body with Content-Type: {JSON}")
     return decode(raw_body(environ, most))
+
+
+def json_jobs(environ: WSGIEnvironment, most: int, lines: int) -> Any:
+    """The same for many jobs; of NDJSON {"jobs": [...]} with its first `lines` + 1 lines.
+
+    What is too much by one is too much: the rest need not be read.
+    """
+    match _kind(environ):
+        case "application/json":
+            return decode(raw_body(environ, most), MAX_DEPTH + 2)
+        case "application/x-ndjson":
+            return {"jobs": decode_lines(raw_body(environ, most), lines + 1)}
+    raise UnsupportedMediaType(f"expected a body with Content-Type: {JSON} or {NDJSON}")
+
+
+def _kind(environ: WSGIEnvironment) -> str:
+    kind: str = environ.get("CONTENT_TYPE", "")
+    return kind.partition(";")[0].strip().lower()
 
 
 def raw_body(environ: WSGIEnvironment, most: int) -> bytes:
@@ -59,28 +80,51 @@ def _content_length(environ: WSGIEnvironment) -> int:
     return -1 if environ.get("wsgi.input_terminated") else 0
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes, depth: int = MAX_DEPTH) -> Any:
     """The JSON value in UTF-8 bytes; BadBody says what is wrong with them."""
+    value = _value(_text(data))
+    _check(data, value, depth)
+    return value
+
+
+def decode_lines(data: bytes, most: int) -> list[Any]:
+    """The values of the first `most` lines, one JSON text each; lines without any are skipped."""
+    filled = ((n, line) for n, line in enumerate(_text(data).split("\n")) if line.strip(" \t\r"))
+    values = [_value(line, above) for above, line in islice(filled, most)]
+    _check(data, values, MAX_DEPTH + 1)
+    return values
+
+
+def _text(data: bytes) -> str:
     try:
-        value = _DECODER.decode(data.decode())
+        return data.decode()
     except UnicodeDecodeError as error:
         raise BadBody(f"not UTF-8 at byte {error.start}") from None
+
+
+def _value(text: str, above: int = 0) -> Any:
+    """The value of a text that has so many lines above it in its body."""
+    try:
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
+        where = f"line {above + error.lineno} column {error.colno}"
         raise BadBody(f"not JSON at {where}: {error.msg}") from None
     except RecursionError:
         raise BadBody(_TOO_DEEP) from None
     except ValueError:  # of int(), which takes 4,300 digits so that nobody can keep it busy
         raise BadBody("an integer has more than 4,300 digits") from None
-    # As many brackets as that are needed for the depth: most bodies are not looked through.
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+
+
+def _check(data: bytes, value: Any, depth: int) -> None:
+    # Fewer brackets than that cannot be too deep (a list of lines has none of its own): most bodies
+    # are not looked through.
+    if data.count(b"[") + data.count(b"{") >= depth and _is_deeper(value, depth):
         raise BadBody(_TOO_DEEP)
     if _SURROGATE.search(data) and not _is_text(value):
         raise BadBody("a \\u escape is half of a surrogate pair")
-    return value
 
 
-_TOO_DEEP = f"arrays and objects are nested more than {MAX_DEPTH} deep"
+_TOO_DEEP = f"arrays and objects of a job are nested more than {MAX_DEPTH} deep"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,10 +20,12 @@ NO_REDIS = 3
 
 ENDPOINTS = (
     "POST /jobs",
+    "POST /jobs/bulk",
     "GET /jobs",
     "GET /jobs/{id}",
     "DELETE /jobs/{id}",
     "POST /jobs/{id}/retry",
+    "GET /dlq",
     "GET /stats",
     "GET /health",
     "GET /livez",

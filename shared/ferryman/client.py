@@ -9,12 +9,14 @@ Next on the way of a job: `store`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, overload
 
 from ferryman import config
+from ferryman.batch import MOST_JOBS, from_mapping, gather, keyed
 from ferryman.draft import MISSING, draft
+from ferryman.errors import InvalidJob
 from ferryman.handle import Handle
 from ferryman.job import Job
 from ferryman.registry import JobType, P, R, Registry, make_options
@@ -77,6 +79,24 @@ class Ferryman:
         """
         accepted = self.store.enqueue([draft(type, payload, **options)])[0]
         return Handle(accepted.id, self.get, accepted.is_new)
+
+    def enqueue_many(
+        self, jobs: Iterable[Mapping[str, Any]], idempotency_key: str | None = None
+    ) -> list[Handle]:
+        """Accept up to 1,000 jobs, all or none; give back their handles, in order.
+
+        Each job is what `enqueue` takes, by name: {"type": "email", "payload": {...}, "delay": 5}.
+        The same key with the same jobs again gives the first ones. Raises what `enqueue` does;
+        InvalidJob says which job is wrong: /3/delay.
+        """
+        given = list(jobs)
+        if len(given) > MOST_JOBS:
+            raise InvalidJob.at("", f"expected at most {MOST_JOBS} jobs, got {len(given)}")
+        drafts = gather(given, from_mapping)
+        if idempotency_key is not None:
+            drafts = keyed(drafts, idempotency_key, given)
+        accepted = self.store.enqueue(drafts) if drafts else []
+        return [Handle(job.id, self.get, job.is_new) for job in accepted]
 
     def get(self, job_id: str) -> Job:
         """The record of a job; JobNotFound when there is none."""

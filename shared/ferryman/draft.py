@@ -56,7 +56,7 @@ def draft(type: str, payload: Any = MISSING, **options: Any) -> Draft:
     check.done()
     job_id = made.pop("id", None)
     if job_id or "idempotency_key" in made:
-        made["digest"] = _digest(type, payload, said)
+        made["digest"] = digest(type, payload, said)
     return Draft(job_id or new_id(), type, text, **made)
 
 
@@ -106,7 +106,8 @@ def _priority(value: Any) -> str:
     return PRIORITIES[value]
 
 
-def _key(value: Any) -> str | None:
+def idempotency_key(value: Any) -> str:
+    """The key as it is; ValueError says what was expected."""
     if not isinstance(value, str) or not 1 <= len(value) <= 255 or not _encodes(value):
         raise ValueError("expected 1 to 255 characters")
     return value
@@ -186,12 +187,12 @@ OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "backoff": _backoff,
     "tags": _tags,
     "meta": _meta,
-    "idempotency_key": _key,
+    "idempotency_key": idempotency_key,
 }
 """What each option is made right by; a ValueError says what was expected."""
 
 
-def _digest(type: str, payload: Any, options: Mapping[str, Any]) -> str:
+def digest(type: str, payload: Any, options: Mapping[str, Any]) -> str:
     """16 bytes over what the client said, so that the same request can be told from another.
 
     The order of an object's members says nothing.

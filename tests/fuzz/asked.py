@@ -39,7 +39,7 @@ class Request:
         and a retry then sees no body at all."""
         sent = self.body or b""
         if self.length and not self.length.isdecimal():
-            return sent if self.path == "/jobs" else b""
+            return sent if self.path in {"/jobs", "/jobs/bulk"} else b""
         return sent[: int(self.length)] if self.length else sent
 
     def environ(self) -> dict[str, Any]:

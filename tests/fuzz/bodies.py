@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 from tests.fuzz.asked import Asked, Reply, Request
-from tests.fuzz.grammar import BYTES, TEXTS, body
+from tests.fuzz.grammar import BYTES, TEXTS, body, jobs
 from tests.fuzz.lanes import STALL, Keyspace, Lane, log_file
 
 from ferryman.store import Store
@@ -57,6 +57,7 @@ VALUES = ["", "pending", "failed", "PENDING", "blocked", "dead", "0", "1", "50",
 METHODS = ["GET", "HEAD", "DELETE", "POST", "PUT", "PATCH", "OPTIONS", "TRACE", "get", "BREW"]
 PATHS = ["/", "/jobs", "/jobs/", "//jobs", "/jobs//", "/stats", "/health", "/metrics", "/livez",
          "/readyz", "/openapi.json", "/jobs/x/retry", "/jobs/x/retry/", "/jobs/x/cancel", "/docs",
+         "/jobs/bulk", "/dlq", "/dlq/",
          "/%2e%2e/etc/passwd", "/jobs/%2f", "/jobs/%00", "/jobs/%ff", "/jobs/..", "/JOBS",
          "*"]  # fmt: skip
 
@@ -107,9 +108,16 @@ class Bodies:
 
     def case(self, case: int, chance: random.Random) -> None:
         """One body, and every third time something without one."""
-        sent = body(chance, case)
-        path = "/jobs" if chance.random() < 0.88 else f"/jobs/{self.some(chance)}/retry"
-        request = Request("POST", path, sent, headers=headers(chance), length=length(chance, sent))
+        kind, given = chance.random(), headers(chance)
+        if kind < 0.12:
+            as_lines = chance.random() < 0.5
+            if as_lines and "Content-Type" in given:
+                given["Content-Type"] = given["Content-Type"].replace("/json", "/x-ndjson")
+            path, sent = "/jobs/bulk", jobs(chance, case, as_lines)
+        else:
+            path = "/jobs" if kind < 0.9 else f"/jobs/{self.some(chance)}/retry"
+            sent = body(chance, case)
+        request = Request("POST", path, sent, headers=given, length=length(chance, sent))
         self.judged(case, request)
         if case % 3 == 0:
             self.judged(case, bodiless(chance, self.some(chance)))
@@ -153,20 +161,39 @@ class Bodies:
 
     def readable(self, case: int, request: Request, reply: Reply) -> None:
         """What was accepted is there, with the payload that was sent."""
+        if request.path == "/jobs/bulk":
+            ids, told = reply.json["job_ids"], jobs_in(request)
+            if len(ids) != len(told):
+                self.report.broke(case, f"{len(ids)} ids for {len(told)} jobs: {shown(request)}")
+            for job_id, said in list(zip(ids, told, strict=False))[:KEEP]:
+                self.readable_job(case, request, job_id, said)
+            return
         said = json.loads(request.told or b"{}")
-        job_id = reply.json.get("job_id") or reply.json["id"]
+        self.readable_job(case, request, reply.json.get("job_id") or reply.json["id"], said)
+
+    def readable_job(self, case: int, request: Request, job_id: str, said: Any) -> None:
+        """This job is there, with the payload in what was `said`."""
         self.accepted.append(job_id)
         shown_job = self.send(case, Request("GET", f"/jobs/{quote(job_id, safe='')}"))
         if shown_job is None or shown_job.status != 200:
             self.report.broke(case, f"accepted, but not readable: {shown(request)}")
             return
         self.report.counts["accepted and read back"] += 1
-        if request.path == "/jobs" or "payload" in said:
+        if request.path in {"/jobs", "/jobs/bulk"} or "payload" in said:
             wanted = said.get("payload", {})
             if not same(shown_job.json["payload"], wanted):
                 self.report.broke(
                     case, f"payload became {shown_job.body[:300]!r}: {shown(request)}"
                 )
+
+
+def jobs_in(request: Request) -> list[Any]:
+    """The jobs that the body of an accepted request for many asks for."""
+    told = request.told
+    if "x-ndjson" in (request.headers or {})["Content-Type"].lower():
+        return [json.loads(line) for line in told.split(b"\n") if line.strip()]
+    found: list[Any] = json.loads(told)["jobs"]
+    return found
 
 
 JSON = {"Content-Type": "application/json"}
@@ -202,8 +229,9 @@ def bodiless(chance: random.Random, some: str) -> Request:
             f"{chance.choice(QUERIES)}={chance.choice(VALUES)}"
             for _ in range(chance.choice([0, 1, 1, 2, 4]))
         ]
+        path = chance.choice(["/jobs", "/jobs", "/dlq"])
         return Request(
-            "GET", "/jobs", query=chance.choice(["&", "&", "&&", ";"]).join(pairs), headers=extra
+            "GET", path, query=chance.choice(["&", "&", "&&", ";"]).join(pairs), headers=extra
         )
     if kind < 0.75:
         return Request(chance.choice(["GET", "HEAD", "DELETE"]), f"/jobs/{some}", headers=extra)

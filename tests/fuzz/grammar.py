@@ -79,6 +79,23 @@ def body(chance: Chance, case: int) -> bytes:
     return make(chance)
 
 
+def jobs(chance: Chance, case: int, as_lines: bool) -> bytes:
+    """Many jobs in one body, as lines or as a list; most are valid, so that some bodies are."""
+    spoilt = chance.random() < 0.5
+    parts = [
+        body(chance, case) if spoilt and chance.random() < 0.2 else text(valid(chance)).encode()
+        for _ in range(chance.choice([0, 1, 2, 3, 3, 10]))
+    ]
+    if chance.random() < 0.01:
+        parts = (parts or [b'{"type":"a"}']) * 1001
+    if as_lines:
+        ends = [b"\n", b"\n", b"\r\n", b"\n\n", b" \n", b"\r", b"\x0c", b"\xe2\x80\xa8"]
+        return chance.choice(ends).join(parts) + chance.choice([b"", b"\n"])
+    name = chance.choice(["jobs"] * 20 + ["Jobs", "job", ""])
+    more = chance.choice([""] * 20 + [',"jobs":[]', ',"queue":"q"', ","]).encode()
+    return json.dumps({name: 0}).encode()[:-2] + b"[" + b",".join(parts) + b"]" + more + b"}"
+
+
 def valid(chance: Chance) -> Pairs:
     """A job that must be accepted."""
     delay_or_time = chance.choice(["delay", "run_at"])

@@ -186,7 +186,7 @@ class States:
             ("tally", lambda: store.tally(some[0], {"2026-01-01": {"a": 1}})),
             ("stats", store.stats),
             ("recent", lambda: store.facets([i for _, i in store.recent(None, 50)])),
-            ("dead", lambda: store.dead(0, 10)),
+            ("dead", lambda: store.dead(None, 10)),
             ("get", lambda: store.get_many(ids)),
         ]
         verbs += [(v, lambda v=v: getattr(store, v)(chance.choice(ids)))  # type: ignore[misc]

@@ -31,8 +31,11 @@ def test_the_newest_dead_letter_is_first_and_none_expires(world):
     now = world.snapshot()
     assert now.value("dlq", []) == ["c", "b", "a"]
     assert [now.keys[f"job:{i}"].expires for i in "abc"] == [None, None, None]
-    assert [job.id for job in world.store.dead(0, 2)] == ["c", "b"]
-    assert [job.id for job in world.store.dead(2, 2)] == ["a"]
+    assert world.store.dead(None, 2) == [(3, "c"), (2, "b")]
+    assert world.store.dead(2, 2) == [(1, "a")]
+    for job_id in "ab":
+        world.store.delete(job_id)
+    assert world.store.dead(4, 1) == [(1, "c")]  # asked for by a place that there is no more
 
 
 def test_failed_runs_are_those_retried_and_those_buried(world):

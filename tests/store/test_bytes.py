@@ -67,7 +67,8 @@ def test_a_foreign_element_in_the_list_of_a_dead_worker_is_set_aside(world, elem
 def test_a_foreign_element_among_the_dead_letters_does_not_hide_the_others(world, element):
     world.running("a").bury("a")
     world.store._redis.execute_command("LPUSH", world.store.keys("dlq"), element)
-    assert [job.id for job in world.store.dead(0, 10)] == ["a"]
+    ids = [job_id for _, job_id in world.store.dead(None, 10)]
+    assert [job.id for job in world.store.get_many(ids)] == ["a"]
 
 
 def test_quarantine_keeps_the_beginning_of_a_long_element(world):

@@ -59,7 +59,7 @@ def read(world):
     """Everything that is ever read for a person."""
     store = world.store
     store.stats()
-    store.dead(0, 5000)
+    store.dead(None, 5000)
     placed = store.recent(None, 5000)
     store.get_many([i for _, i in placed])
     store.facets([i for _, i in placed])

@@ -83,7 +83,7 @@ def test_reading_changes_nothing(world):
         world.store.get("a")
         world.store.get_many(["a"])
         world.store.recent(None, 10)
-        world.store.dead(0, 10)
+        world.store.dead(None, 10)
         world.store.facets(["a"])
         world.store.stats()
         world.store.running("w")

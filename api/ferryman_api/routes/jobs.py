@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from flask import request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
-from ferryman.draft import draft
-from ferryman.errors import FieldError, InvalidJob, JobNotFound
-from ferryman.job import ID_PATTERN, Draft, encode
+from ferryman.batch import MOST_JOBS
+from ferryman.errors import JobNotFound
+from ferryman.job import ID_PATTERN
 from ferryman.lifecycle import State
 from ferryman_api import listing
 from ferryman_api.answers import Answer, as_json, job_view
-from ferryman_api.bodies import Created, JobAnswer, JobPage, JobPath, JobQuery
+from ferryman_api.bodies import (
+    Created,
+    CreatedMany,
+    DeadQuery,
+    JobAnswer,
+    JobPage,
+    JobPath,
+    JobQuery,
+)
 from ferryman_api.context import api
-from ferryman_api.parse import json_body
+from ferryman_api.new_jobs import LONGEST_KEY, read_draft, read_drafts, read_payload
+from ferryman_api.parse import JSON, NDJSON, json_body, json_jobs
 from ferryman_api.problems import documented
-from ferryman_api.times import to_seconds
 
-OPTIONS = "id queue priority delay run_at max_attempts timeout backoff tags meta".split()
-"""What POST /jobs takes beside type and payload; everything else is refused, never ignored."""
-
-_FIELDS = frozenset(["type", "payload", *OPTIONS])
-LONGEST_KEY = 255
-
-_MOST_UNKNOWN = 20
-"""Unknown fields named in one answer: a body full of them would come back larger than it came."""
+KEYED = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+        }
+    ]
+}
+REPLAYED = {"Idempotency-Replayed": "true"}
 
 routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
 
@@ -39,15 +48,7 @@ routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewJob"}}},
     },
-    openapi_extensions={
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-            }
-        ]
-    },
+    openapi_extensions=KEYED,
     responses={201: Created, 200: Created, **documented(400, 413, 415, 422, 503)},
 )
 def create() -> Answer:
@@ -57,14 +58,52 @@ def create() -> Answer:
     headers = {"Location": f"/jobs/{accepted.id}"}
     if accepted.is_new:
         return as_json({"job_id": accepted.id}, 201, headers)
-    return as_json({"job_id": accepted.id}, 200, headers | {"Idempotency-Replayed": "true"})
+    return as_json({"job_id": accepted.id}, 200, headers | REPLAYED)
+
+
+@routes.post(
+    "/jobs/bulk",
+    request_body={
+        "required": True,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/NewJobs"}},
+            NDJSON: {"schema": {"$ref": "#/components/schemas/NewJob"}},
+        },
+    },
+    openapi_extensions=KEYED,
+    responses={201: CreatedMany, 200: CreatedMany, **documented(400, 413, 415, 422, 503)},
+)
+def create_many() -> Answer:
+    """Accept up to 1,000 jobs, all or none; all of them repeats: 200, the first answer."""
+    body = json_jobs(request.environ, api().settings.max_body, MOST_JOBS)
+    accepted = api().store.enqueue(read_drafts(body, request.headers.get("Idempotency-Key")))
+    ids = {"job_ids": [job.id for job in accepted]}
+    if any(job.is_new for job in accepted):
+        return as_json(ids, 201)
+    return as_json(ids, 200, REPLAYED)
 
 
 @routes.get("/jobs", responses={200: JobPage, **documented(422, 503)})
 def list_jobs(query: JobQuery) -> Answer:
     """List jobs, newest first."""
-    wanted = listing.Filter(query.status, query.type, query.queue)
-    page = listing.read(api().store, wanted, query.limit, listing.place_of(query.cursor))
+    return listed(
+        listing.Source(api().store.recent),
+        listing.Filter(query.status, query.type, query.queue),
+        query,
+    )
+
+
+@routes.get("/dlq", responses={200: JobPage, **documented(422, 503)})
+def list_dead(query: DeadQuery) -> Answer:
+    """List dead letters, newest first."""
+    dead = listing.Source(api().store.dead, State.FAILED)
+    return listed(dead, listing.Filter(None, query.type, query.queue), query)
+
+
+def listed(source: listing.Source, wanted: listing.Filter, query: DeadQuery) -> Answer:
+    """The page of these jobs that a query asks for."""
+    before = listing.place_of(query.cursor)
+    page = listing.read(api().store, source, wanted, query.limit, before)
     answer: dict[str, Any] = {
         "items": [job_view(job, api().settings) for job in page.jobs],
         "scanned": page.scanned,
@@ -117,64 +156,3 @@ def has_body() -> bool:
 def given() -> Any:
     """The JSON value of the request's body."""
     return json_body(request.environ, api().settings.max_body)
-
-
-def read_draft(body: Any, key: str | None) -> Draft:
-    """The job a body asks for; InvalidJob names everything that is wrong with it."""
-    fields = _object(body)
-    errors = _unknown(fields, _FIELDS)
-    options = {name: fields[name] for name in OPTIONS if fields.get(name) is not None}
-    if isinstance(options.get("run_at"), str):
-        try:
-            options["run_at"] = to_seconds(options["run_at"])
-        except ValueError as error:
-            errors.append(FieldError("/run_at", str(error)))
-            del options["run_at"]
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        errors.append(FieldError("", f"Idempotency-Key: expected 1 to {LONGEST_KEY} characters"))
-        key = None
-    try:
-        new = draft(
-            fields.get("type", ""), fields.get("payload", {}), idempotency_key=key, **options
-        )
-    except InvalidJob as error:
-        raise InvalidJob(errors + error.errors) from None
-    if errors:
-        raise InvalidJob(errors)
-    return new
-
-
-def read_payload(body: Any) -> str | None:
-    """The payload a retry brings, as JSON text; None when it brings none."""
-    fields = _object(body)
-    errors = _unknown(fields, frozenset(["payload"]))
-    if errors:
-        raise InvalidJob(errors)
-    if "payload" not in fields:
-        return None
-    try:
-        return encode(fields["payload"])
-    except ValueError as error:
-        raise InvalidJob.at("/payload", str(error)) from None
-
-
-def _object(body: Any) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise InvalidJob.at("", "expected an object")
-    return body
-
-
-def _unknown(fields: dict[str, Any], known: frozenset[str]) -> list[FieldError]:
-    if known.issuperset(fields):
-        return []
-    names = [name for name in fields if name not in known][:_MOST_UNKNOWN]
-    return [FieldError(_pointer(name), _unknown_field(name, known)) for name in names]
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _unknown_field(name: str, known: frozenset[str]) -> str:
-    near = difflib.get_close_matches(name[:40], known, 1)
-    return f"unknown field; did you mean {near[0]}?" if near else "unknown field"

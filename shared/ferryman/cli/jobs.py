@@ -95,7 +95,8 @@ def dlq() -> None:
 @click.pass_context
 def list_dead(context: click.Context, limit: int, json_out: bool) -> None:
     """Print dead letters, newest first."""
-    jobs = ferryman(context).store.dead(0, limit)
+    store = ferryman(context).store
+    jobs = store.get_many([job_id for _, job_id in store.dead(None, limit)])
     if json_out:
         print_json([job_view(j) for j in jobs])
         return

@@ -259,10 +259,19 @@ class Store:
                 out.append((_text(row[0]), _text(row[1]), _text(row[2]) or "default"))
         return out
 
-    def dead(self, first: int, number: int) -> list[Job]:
-        """Dead letters, newest first."""
-        ids = self._command("LRANGE", self.keys("dlq"), first, first + number - 1)
-        return self.get_many([_id(i) for i in ids])
+    def dead(self, before: int | None, number: int) -> list[tuple[int, str]]:
+        """Up to `number` (place, id) of dead letters, newest first, placed before `before`.
+
+        The oldest has place 1. Places are counted from there, so new letters move none; one taken
+        out moves those that came after it down by one.
+        """
+        dlq = self.keys("dlq")
+        last: int = self._command("LLEN", dlq)
+        last = last if before is None else min(last, before - 1)
+        if last < 1:
+            return []
+        ids = self._command("LRANGE", dlq, -last, min(number - last, 0) - 1)
+        return [(last - i, _id(raw)) for i, raw in enumerate(ids)]
 
     def stats(self) -> Stats:
         """Every counter at one moment."""
