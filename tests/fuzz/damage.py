@@ -25,7 +25,7 @@ JUNK = [
 FIELDS = ["state", "type", "queue", "priority", "payload", "attempt", "failures", "crashes",
           "worker", "max_attempts", "timeout", "backoff", "created_at", "started_at",
           "completed_at", "run_at", "expires_at", "updated_at", "tags", "meta", "error", "errors",
-          "result", "settled", "alone", "dropped", "deleted", "lies_in", "stale",
+          "result", "settled", "alone", "dropped", "deleted", "lies_in", "stale", "unheard",
           "cancel_requested", "deadline", "digest", "idempotency_key", "progress"]  # fmt: skip
 STATES = [b"pending", b"scheduled", b"running", b"completed", b"failed", b"cancelled", b"blocked"]
 WHOLE = ("stats", "workers", "reaped", "queues", "scheduled", "finished", "recent", "dlq", "meta",

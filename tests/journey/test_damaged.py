@@ -14,7 +14,7 @@ KEYS = Keys()
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("timeout", "soon"), ("max_attempts", "many"), ("created_at", "x"), ("failures", "x"),
+        ("timeout", "soon"), ("max_attempts", "many"), ("failures", "x"),
         ("crashes", "x"), ("backoff", "{"), ("backoff", '{"factor":0}'), ("backoff", '{"x":1}'),
         ("tags", "["), ("meta", "]"),
     ],

@@ -251,10 +251,10 @@ class World:
         assert [job.id for job in hand.claim(len(ids))] == list(ids)
         return hand
 
-    def recover(self, worker: str = "w") -> Any:
+    def recover(self, worker: str = "w", is_silent: bool = False) -> Any:
         """Recover a worker, as upkeep does when it is gone."""
         entry = json.dumps({"worker": worker, "error": "gone"})
-        return self.store.recover(worker, entry, "gone")
+        return self.store.recover(worker, entry, "gone", is_silent)
 
     def make_due(self, *ids: str) -> None:
         """Let the time these scheduled jobs wait for be over."""

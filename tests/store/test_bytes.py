@@ -45,7 +45,7 @@ def test_a_foreign_element_that_a_listener_brings_is_set_aside(world, element):
     push(world, world.store.keys.pending("default", "normal"), element)
     listener = hand.port.listeners[1]
     listener.arm()
-    delivered = listener.take()
+    delivered = listener.take().id
     assert delivered.encode("utf-8", "surrogateescape") == element
     assert hand.port.running() == world.store.running("w") == [delivered]
     assert world.store.get_many([delivered]) == []

@@ -1,8 +1,14 @@
 """claim: pending -> running. What BLMOVE delivered is begun, then more is taken from the lists."""
 
+import select
+import time
+
 import pytest
 
-from ferryman.keys import ALONE
+from ferryman.job import Draft
+from ferryman.keys import ALONE, LEVELS
+from ferryman.lifecycle import State
+from ferryman.store import wire
 
 
 def begun(attempt=1, worker="w", **more):
@@ -90,11 +96,87 @@ def test_a_listener_brings_ids_in_the_order_of_the_list(world):
     assert listener.name == "pending:default:normal"
     for expected in ("a", "b"):
         listener.arm()
-        assert listener.take() == expected
+        assert listener.take().id == expected
     listener.arm()
     world.enqueue("c")  # the waiting BLMOVE is served at once
-    assert listener.take() == "c"
+    assert listener.take().id == "c"
     assert world.list("running:w") == ["a", "b", "c"]
+
+
+def taken(hand):
+    """Everything that waits on the listeners: ids that are still to be begun, and begun jobs."""
+    ids, jobs = [], []
+    for listener in hand.port.listeners:
+        if select.select([listener], [], [], 0.2)[0]:
+            found, turn = hand.port.take(listener)
+            ids, jobs = ids + found, jobs + [(job.id, job.attempt) for job in turn.jobs]
+    return ids, jobs
+
+
+@pytest.fixture
+def waiter(world):
+    """A worker whose server knows the scripts, as after any first claim."""
+    hand = world.worker()
+    hand.claim()
+    return hand
+
+
+def test_with_a_slot_for_each_list_what_a_wait_brings_is_begun(world, waiter):
+    hand = waiter
+    hand.port.listen(len(hand.port.listeners))
+    world.enqueue("a", payload='{"n":1}')
+    assert taken(hand) == ([], [("a", 1)])
+    job = world.store.get("a")
+    assert (job.state, job.worker) == (State.RUNNING, "w")
+    assert hand.finish("a")
+
+
+def test_without_a_slot_for_each_list_a_wait_brings_the_id_only(world, waiter):
+    hand = waiter
+    hand.port.listen(len(hand.port.listeners) - 1)
+    world.enqueue("a")
+    assert taken(hand) == (["a"], [])
+    assert world.store.get("a").attempt == 0
+    assert [job.id for job in hand.begin("a")] == ["a"]
+
+
+def test_two_waits_that_end_at_once_bring_each_job_once(world, waiter):
+    """Redis serves both before it looks at the claim behind either."""
+    hand = waiter
+    hand.port.listen(len(hand.port.listeners))
+    while b"blocked_clients:3" not in world.store.command("INFO", "clients"):
+        time.sleep(0.01)
+    world.store.enqueue([Draft(id=level, type="noop", priority=level) for level in LEVELS])
+    ids, jobs = taken(hand)
+    assert sorted(jobs) == [("high", 1), ("low", 1), ("normal", 1)]
+    assert hand.begin(*ids) == []
+
+
+def test_a_wait_that_ends_empty_begins_nothing(world, monkeypatch):
+    monkeypatch.setattr(wire, "BLOCK", 0.05)
+    hand = world.worker("quick")
+    hand.claim()
+    hand.port.listen(len(hand.port.listeners))
+    time.sleep(0.2)
+    assert taken(hand) == ([], [])
+
+
+def test_when_the_claim_behind_a_wait_is_refused_the_id_is_left_to_the_next_one(world, waiter):
+    hand = waiter
+    world.store.command("SCRIPT FLUSH")
+    hand.port.listen(len(hand.port.listeners))
+    world.enqueue("a")
+    assert taken(hand) == (["a"], [])
+    assert [job.id for job in hand.begin("a")] == ["a"]
+
+
+def test_a_reaped_worker_learns_of_it_from_its_wait(world, waiter):
+    hand = waiter
+    hand.port.listen(len(hand.port.listeners))
+    world.recover()
+    world.enqueue("a")
+    found, turn = hand.port.take(hand.port.listeners[1])
+    assert (found, turn.jobs, turn.lease_lost) == (["a"], [], True)
 
 
 # The rules of begin: an id in running:W starts only if ...

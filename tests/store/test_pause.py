@@ -60,3 +60,11 @@ def test_a_paused_queue_is_told_in_the_stats(world):
     assert world.store.stats().queues["default"]["pending"] == 1
     world.store.resume("default")
     assert world.store.stats().queues["default"]["paused"] == 0
+
+
+def test_a_retry_that_comes_due_in_a_paused_queue_is_held(world):
+    world.running("a").retry("a", delay=0.0)
+    world.store.pause("default")
+    world.store.promote()
+    assert world.list("held:default:normal") == ["a"]
+    assert world.list("pending:default:normal") == []

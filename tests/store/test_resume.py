@@ -40,5 +40,5 @@ def test_a_worker_that_waits_in_blmove_is_served_at_once(world):
     listener = hand.port.listeners[1]
     listener.arm()
     world.store.resume("default")
-    assert listener.take() == "a"
+    assert listener.take().id == "a"
     assert [job.id for job in hand.begin("a")] == ["a"]

@@ -140,11 +140,10 @@ def test_a_listener_that_meets_a_key_of_another_type_is_refused_and_a_claim_mend
         world.store.command("SET", world.store.keys(name), "by hand")
     listener = hand.port.listeners[1]
     listener.arm()
-    with pytest.raises(StoreUnavailable):
-        listener.take()
+    assert isinstance(listener.take().id, StoreUnavailable)
     assert hand.port.running() == []
     hand.claim()
     assert reasons(world) == [(name, "a key of another type")]
     listener.arm()
     world.enqueue("b")
-    assert hand.port.running() or listener.take() in ("a", "b")
+    assert hand.port.running() or listener.take().id in ("a", "b")

@@ -48,6 +48,7 @@ class Hand:
         self.ferry = Ferryman(store=store, settings=store.settings)
         self.started: list[str] = []
         self.gate = threading.Event()
+        self.echoed: list[str] = []
         self.ferry.job("echo")(self._echo)
         self.ferry.job("hold")(self._hold)
         levels = (ALONE,) if alone else LEVELS
@@ -62,7 +63,8 @@ class Hand:
         self.thread = threading.Thread(target=self.child.loop, daemon=True)
         self.thread.start()
 
-    def _echo(self, text: str = "") -> str:
+    def _echo(self, context: Context, text: str = "") -> str:
+        self.echoed.append(context.job_id)
         return text
 
     def _hold(self, name: str) -> str:
@@ -145,6 +147,14 @@ def test_a_job_runs_and_its_list_is_empty_afterwards(start: Start) -> None:
 # Claims the child does not know of.
 
 
+def test_the_line_of_a_run_does_not_wait_for_the_next_one(start: Start) -> None:
+    hand = start(slots=len(LEVELS))
+    until(hand.is_listening)
+    hand.enqueue("a")
+    hand.completed("a")
+    until(lambda: not hand.child.ended and not hand.child.runs, within=1)
+
+
 @pytest.mark.usefixtures("often")
 def test_a_ghost_claim_is_adopted(start: Start) -> None:
     hand = start()
@@ -208,6 +218,44 @@ def test_a_delivery_whose_reply_is_lost_is_adopted_at_once(start: Start, proxy: 
     assert proxy.lost.wait(PATIENCE)
     assert hand.completed("a").attempt == 1
     assert hand.running() == []
+
+
+def test_a_begun_delivery_whose_reply_is_lost_is_adopted_at_once(
+    start: Start, proxy: Proxy
+) -> None:
+    hand = start(proxy.url, slots=len(LEVELS))
+    proxy.lose(hand.store.keys.pending("default", "normal"))  # as only BLMOVE names it
+    assert proxy.asked.wait(PATIENCE)
+    hand.enqueue("a", "hold")
+    assert proxy.lost.wait(PATIENCE)
+    until(lambda: hand.started)
+    hand.gate.set()
+    assert hand.completed("a").attempt == 1
+    assert hand.started == ["a"]
+
+
+def test_a_job_that_is_adopted_and_then_delivered_runs_once(start: Start) -> None:
+    """The comparison finds what a wait has begun before its answer is read."""
+    hand = start(slots=len(LEVELS))
+    until(hand.is_listening)
+    take, unread = hand.child._take, threading.Event()
+
+    def compare_first(ready: Any) -> list[str]:
+        if not ready or unread.is_set():
+            return take(ready)
+        unread.set()
+        hand.child.reconcile_at = 0.0
+        hand.child._is_busy = lambda: hand.store.get("a").state != "completed"  # type: ignore
+        return []
+
+    hand.child._take = compare_first  # type: ignore[method-assign]
+    hand.enqueue("a")
+    hand.completed("a")
+    assert unread.is_set()
+    hand.enqueue("b")
+    hand.completed("b")
+    assert [job_id for job_id in hand.echoed if job_id == "a"] == ["a"]
+    assert hand.count("fenced_total") == 0
 
 
 def test_a_claim_whose_reply_is_lost_begins_once(start: Start, proxy: Proxy) -> None:
@@ -376,6 +424,41 @@ def test_an_answer_that_came_while_the_child_slept_is_taken_not_given_up(
     assert hand.child.board.claim_age() < PATIENCE
 
 
+@pytest.mark.usefixtures("brief_waits")
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_begun_delivery_that_was_slept_over_runs_if_it_is_ours_still(
+    start: Start, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    monkeypatch.setattr(wire, "BLOCK_TIMEOUT", 0.5)
+    hand = start(slots=len(LEVELS))
+    until(hand.is_listening)
+    timeout = hand.child._timeout
+    asleep, awake = threading.Event(), threading.Event()
+
+    def oversleep() -> float:
+        hand.child._timeout = timeout  # type: ignore[method-assign]
+        asleep.set()
+        assert awake.wait(PATIENCE)
+        return 1.0
+
+    hand.child._timeout = oversleep  # type: ignore[method-assign]
+    hand.child._nudge()
+    assert asleep.wait(PATIENCE)
+    hand.enqueue("a")
+    until(lambda: hand.store.get("a").state == "running")
+    if not is_ours:
+        running = hand.store.keys.running(hand.worker)
+        hand.store.command("RENAME", running, hand.store.keys.running("other:1:nonce"))
+        hand.store.command("HSET", hand.store.keys.job("a"), "worker", "other:1:nonce")
+    time.sleep(0.6)
+    awake.set()
+    hand.enqueue("b")
+    hand.completed("b")
+    if is_ours:
+        assert hand.completed("a").attempt == 1
+    assert ("a" in hand.echoed) is is_ours
+
+
 def test_every_answer_of_redis_is_noted_and_a_refusal_is_none(
     start_server: Any, settings: Settings
 ) -> None:
@@ -444,6 +527,20 @@ def test_what_comes_to_a_full_child_goes_back_to_the_head_at_once(start: Start) 
     until(lambda: hand.count("returned_total") == 1)
     assert hand.pending("high") == ["h1", "h2", "h3"]
     assert hand.running() == ["a"]
+
+
+def test_what_comes_begun_to_a_full_child_goes_back_to_the_head_uncharged(start: Start) -> None:
+    hand = start(slots=len(LEVELS))
+    until(hand.is_listening)
+    hand.store.enqueue([hand.draft(f"a{n}", "hold") for n in range(len(LEVELS))])
+    until(lambda: len(hand.started) == len(LEVELS))
+    hand.store.enqueue([hand.draft(i, priority="high") for i in ("h1", "h2", "h3")])
+    until(lambda: hand.count("released_total") == 1)
+    assert hand.pending("high") == ["h1", "h2", "h3"]
+    assert hand.store.get("h1").failures == 0
+    assert sorted(hand.running()) == ["a0", "a1", "a2"]
+    hand.gate.set()
+    hand.completed("h3")
 
 
 def test_a_full_child_opens_no_listener(start: Start, raw: Any) -> None:
@@ -534,8 +631,9 @@ def test_a_stop_lets_runs_end_and_takes_nothing_more(start: Start) -> None:
     assert hand.count("returned_total") == 0
 
 
-def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start) -> None:
-    hand = start()
+@pytest.mark.parametrize("slots", [2, len(LEVELS)])
+def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start, slots: int) -> None:
+    hand = start(slots=slots)
     until(hand.is_listening)
     timeout = hand.child._timeout
 
@@ -553,6 +651,7 @@ def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start) 
     hand.thread.join(PATIENCE)
     assert time.monotonic() - started < 4, "it read a reply that was read before"
     assert hand.pending() == ["a"]
+    assert hand.store.get("a").failures == 0
     assert hand.running() == []
 
 

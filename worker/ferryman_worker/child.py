@@ -22,7 +22,7 @@ import structlog
 from ferryman import logs
 from ferryman.client import Ferryman
 from ferryman.config import Settings
-from ferryman.decision import Decision
+from ferryman.decision import Decision, Release
 from ferryman.errors import StoreUnavailable
 from ferryman.store import Claimed, Port, Turn
 from ferryman_worker import guard
@@ -75,9 +75,9 @@ class Child:
         self.asked: list[tuple[Run, Decision]] = []
         self.ended: list[tuple[Run, Decision]] = []  # settled, and not reported yet
         self.fenced: list[Decision] = []
-        self.asked_for = 0
+        self.asked_for, self.asked_to_adopt = 0, False
         self.hungry = True  # the lists may hold more: claim by script before listening
-        self.idle = False
+        self.idle = self.is_brought = False
         self.stop_at: float | None = None
         self.terminated = self.refused = False
         self.asleep = False
@@ -85,6 +85,7 @@ class Child:
         self._is_debug = settings.log_level == "debug"
         self.reconcile_at = time.monotonic() + RECONCILE
         self.owed: list[str] = []  # in its list when last compared, and not run for want of a slot
+        self.adopted: set[tuple[str, int]] = set()  # a listener may still bring one of these
         self.recycle, self.leaving = Recycle(settings), False
         self.retry_at = self.listen_at = self.poll_at = self.look_at = 0.0
         self.trouble_count = 0
@@ -131,6 +132,9 @@ class Child:
 
     def _ask(self, delivered: Sequence[str]) -> None:
         """Settle what is over, begin what was delivered, claim what there is room for."""
+        if self.is_brought and not delivered and self.runner.is_waited_for:
+            self.is_brought = False
+            return  # what a wait has just brought runs first; settle and claim go together then
         self._gather()
         now = time.monotonic()
         if now < self.retry_at:
@@ -146,7 +150,7 @@ class Child:
         lists = None if self.hungry else ()
         if self.unsettled or ids or (self.hungry and free):
             self.asked, self.unsettled = self.unsettled, []
-            self.asked_for = free
+            self.asked_for, self.asked_to_adopt = free, adopt
             self.port.ask([d for _, d in self.asked], free, ids, adopt, lists)
 
     def _hear(self) -> None:
@@ -155,6 +159,8 @@ class Child:
         if turn is None:
             return
         self._settled(turn)
+        if self.asked_to_adopt:
+            self.adopted = {(job.id, job.attempt) for job in turn.jobs}
         self._begin(turn)
         self._heard(turn)
         # All that was asked for: there may be more.
@@ -246,6 +252,7 @@ class Child:
 
     def _await_delivery(self) -> list[str]:
         """Listen, and sleep until something happens; the ids that came, best priority first."""
+        self._report()  # not when the next job is there, and waits for it
         self._listen()
         delivered = self._wait()
         self.port.check()
@@ -288,21 +295,30 @@ class Child:
         return self.runner.is_waited_for or bool(outcomes)
 
     def _take(self, ready: Sequence[Any]) -> list[str]:
-        ids = []
+        ids: list[str] = []
+        known = len(self.runs)
         for listener in ready:
             if not listener.armed:
                 continue  # a stop has taken what it brought, or an error has closed it
+            slept = listener.overdue
             try:
-                job_id = listener.take()
+                delivered, turn = self.port.take(listener)
             except StoreUnavailable as error:
-                if not listener.connected:
-                    self._trouble(error)
+                self._trouble(error)
                 self.listen_at = time.monotonic() + 1.0
                 continue
-            self.board.hear()
-            if job_id is not None:
-                ids.append(job_id)
-        self.idle = self.post.alone and bool(ready) and not ids
+            if slept:  # by now these may be another's: what is still ours is handed out again
+                turn.jobs, self.reconcile_at = [], 0.0
+            turn.jobs = [job for job in turn.jobs if (job.id, job.attempt) not in self.adopted]
+            self._begin(turn)
+            if turn.refusal:
+                self.listen_at = time.monotonic() + 1.0
+            else:
+                self.board.hear()
+            ids += delivered
+        self.idle = self.post.alone and bool(ready) and not (ids or self.runs)
+        self.is_brought = len(self.runs) > known
+        self.hungry = self.hungry or self.is_brought
         return ids
 
     def _listen(self) -> None:
@@ -314,9 +330,7 @@ class Child:
             return
         if self.hungry or not self._room() or now < self.retry_at:
             return
-        for listener in self.port.listeners:
-            if not listener.armed:
-                listener.arm()
+        self.port.listen(self._room())
 
     # Trouble, and back.
 
@@ -387,9 +401,9 @@ class Child:
         # A second before the supervisor kills, handlers are asked, so that they can clean up.
         self.stop_at = time.monotonic() + max(0.0, drain - 1.0)
         try:
-            given_back = self.port.withdraw()
-            if given_back:
-                self.port.turn([], 0, given_back)
+            ids, jobs = self.port.withdraw()
+            if ids or jobs:
+                self.port.turn([Release(job.id, job.attempt) for job in jobs], 0, ids)
         except StoreUnavailable:
             self.port.reset()  # what arrived all the same is given back by the supervisor
 

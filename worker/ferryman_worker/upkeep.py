@@ -60,7 +60,8 @@ class Gone:
 
     worker: str
     how: str
-    """"crashed", "killed" (a run overran; the others are not to blame), "released" (a stop)."""
+    """"crashed", "killed" (a run overran; the others are not to blame), "released" (a stop),
+    "silent" (its lease is over)."""
     reason: str
     overran: list[tuple[str, int]] = field(default_factory=list)
 
@@ -170,7 +171,7 @@ class Upkeep:
         else:
             self.leads.clear()
         for worker in self.watch.dead(beat.late):
-            self.gone.put(Gone(worker, "crashed", "its worker fell silent: lease expired"))
+            self.gone.put(Gone(worker, "silent", "its worker fell silent: lease expired"))
 
     def _compare(self, instance: str) -> None:
         """Say so when these are not the data worked on so far; children have lost their lease."""
@@ -215,7 +216,7 @@ class Upkeep:
         left = 1
         while left:
             self._round("recover")
-            done = self.store.recover(gone.worker, entry, gone.reason)
+            done = self.store.recover(gone.worker, entry, gone.reason, gone.how == "silent")
             left, recovered, buried = done.left, recovered + done.recovered, buried + done.buried
             alone += done.alone
         if gone.how == "killed" or alone:

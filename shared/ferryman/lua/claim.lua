@@ -2,7 +2,8 @@
 -- claim: begin the ids that lie in running:W, up to the free slots; then move more from the lists.
 -- KEYS[1] prefix
 -- ARGV head, then free slots, adopt (1: a job already running here is handed out again, its
---   reply was lost), default time limit, grace, lists, list..., id...
+--   reply was lost), default time limit, grace, newest (so many ids at the end of running:W are
+--   looked at: what a BLMOVE in front of this call has brought), lists, list..., id...
 -- Returns {0} when W is not registered or was reaped; else {1, more, job...}, a job being id, owned
 --   attempt and the fields below; more = 1 when the call stopped at its bound, not at empty lists.
 -- Races with recover (then W is reaped: nothing begins), cancel (dropped: the id vanishes), pause
@@ -14,7 +15,8 @@
 -- @include vanish
 -- @include quarantine
 local free, adopt = tonumber(ARGV[4]), ARGV[5] == '1'
-local LIMIT, GRACE, lists = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local LIMIT, GRACE = tonumber(ARGV[6]), tonumber(ARGV[7])
+local newest, lists = tonumber(ARGV[8]), tonumber(ARGV[9])
 local RUNNING, MOVES = P .. 'running:' .. W, 200
 local answer, surplus = {1, 0}, {}
 
@@ -66,6 +68,8 @@ local function start(id, job, j)
   redis.call('HSET', job, 'state', 'running', 'attempt', attempt, 'worker', W, 'started_at', NOW,
     'deadline', deadline(j[TIMEOUT]))
   if j[ALONE] and not j[CRASHES] then redis.call('HDEL', job, 'alone') end
+  -- The worker may be gone and never hear of it; see recover. Once a job: poison is to be charged.
+  if newest > 0 then redis.call('HSETNX', job, 'unheard', attempt) end
   shift(j[QUEUE], 'pending', 'running')
   hand_out(id, attempt, j)
 end
@@ -117,8 +121,11 @@ local function begin(id)
   end
 end
 
+if newest > 0 then
+  for _, id in ipairs(redis.call('LRANGE', RUNNING, -newest, -1)) do begin(id) end
+end
 local seen = {}
-for i = 9 + lists, #ARGV do
+for i = 10 + lists, #ARGV do
   local id = ARGV[i]
   if not seen[id] and redis.call('LPOS', RUNNING, id) then begin(id) end
   seen[id] = true
@@ -126,7 +133,7 @@ end
 -- As many as there are free slots move at once: three calls instead of one LMOVE for each. A user
 -- who may not do one of them leaves an id in both lists rather than in none.
 local moves = 0
-for i = 9, 8 + lists do
+for i = 10, 9 + lists do
   while free > 0 and moves < MOVES do
     local ids = redis.call('LRANGE', P .. ARGV[i], 0, math.min(free, MOVES - moves) - 1)
     if not ids[1] then break end

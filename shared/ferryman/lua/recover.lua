@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
 -- recover: a worker is gone; take its name off the roll, then empty its list.
 -- KEYS[1] prefix
--- ARGV head, then ids a call at most, entry for `errors` (JSON object), the error in words
+-- ARGV head, then ids a call at most, entry for `errors` (JSON object), the error in words, the
+--   lease of a worker that fell silent ('' when it is known what became of it)
 -- Begun jobs: crashes + 1; again at once, then after 5 s, buried at three; alone in a child.
--- Not begun: to the head, nothing charged. Newest first, so that the order at the head is kept.
+-- Not begun, or so late that a silent worker may not have heard: to the head, nothing charged.
+-- Newest first, so that the order at the head is kept.
 -- Returns {ids left, recovered, buried, now waiting to run alone}. Call again until none is left.
 -- Races with the worker, if it lives: reaped, it begins nothing more and settles nothing moved on.
 -- @include head
@@ -16,6 +18,8 @@
 -- @include errors
 local RUNNING, CRASHES, AGAIN = P .. 'running:' .. W, 3, 5
 local recovered, buried, alone = 0, 0, 0
+local lease, ends = tonumber(ARGV[7]), redis.call('ZSCORE', P .. 'workers', W)
+local last_heard = lease and ends and tonumber(ends) - lease
 
 local function crash(id, job, j)
   local crashes = whole(j[5]) + 1
@@ -48,17 +52,31 @@ local function crash(id, job, j)
   end
 end
 
+-- Begun behind a wait (claim) that nobody may have been left to hear of: excused once a job.
+local function is_unheard(j)
+  return last_heard and j[11] and j[11] == j[10] and (tonumber(j[12]) or 0) > last_heard
+    and not j[8]
+end
+
+local function give_back(id, j)
+  push('LPUSH', id, j[3] or 'default', j[4], j[6])
+  count('returned_total')
+end
+
 local function settle(id)
   local job = P .. 'job:' .. id
   local j = redis.pcall('HMGET', job, 'state', 'worker', 'queue', 'priority', 'crashes', 'alone',
-    'errors', 'cancel_requested', 'dropped', 'attempt')
+    'errors', 'cancel_requested', 'dropped', 'attempt', 'unheard', 'started_at')
   if j.err or not j[1] then
     quarantine(id, 'running:' .. W, j.err and 'not a hash' or 'no such job')
   elseif j[9] then
     vanish(id, job, j[1])
   elseif j[1] == 'pending' then
-    push('LPUSH', id, j[3] or 'default', j[4], j[6])
-    count('returned_total')
+    give_back(id, j)
+  elseif j[1] == 'running' and j[2] == W and is_unheard(j) then
+    redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
+    shift(j[3] or 'default', 'running', 'pending')
+    give_back(id, j)
   elseif j[1] == 'running' and j[2] == W then
     crash(id, job, j)
   else

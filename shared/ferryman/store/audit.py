@@ -278,10 +278,10 @@ class Audit(Store):
             done = bool(self._ask("recount", len(guards), *words)) and done
         return done
 
-    def recover(self, worker: str, entry: str, error: str) -> Recovery:
+    def recover(self, worker: str, entry: str, error: str, is_silent: bool = False) -> Recovery:
         """As ever; stops where it meets something odd, which the next audit sees."""
         try:
-            return super().recover(worker, entry, error)
+            return super().recover(worker, entry, error, is_silent)
         except (ResponseError, StoreDamaged):
             return Recovery(0, 0, 0, 0)
 

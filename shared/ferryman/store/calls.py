@@ -63,12 +63,17 @@ class Calls:
         return self._call("enqueue", "", *args)
 
     def claim(
-        self, worker: str, free: int, lists: Sequence[str], ids: Sequence[str], adopt: bool
+        self,
+        worker: str,
+        free: int,
+        lists: Sequence[str],
+        ids: Sequence[str],
+        adopt: bool,
+        newest: int = 0,
     ) -> Call:
         s = self.settings
-        return self._call(
-            "claim", worker, free, int(adopt), s.timeout, s.grace, len(lists), *lists, *ids
-        )
+        head = (free, int(adopt), s.timeout, s.grace, newest, len(lists))
+        return self._call("claim", worker, *head, *lists, *ids)
 
     def settle(
         self, worker: str, decisions: Iterable[Decision]
@@ -91,8 +96,11 @@ class Calls:
         args: list[Arg] = [part for pair in attempts for part in pair]
         return self._call("release", worker, int(alone), *args)
 
-    def recover(self, worker: str, entry: str, error: str, limit: int = 200) -> Call:
-        return self._call("recover", worker, limit, entry, error)
+    def recover(
+        self, worker: str, entry: str, error: str, is_silent: bool = False, limit: int = 200
+    ) -> Call:
+        lease = self.settings.lease if is_silent else ""
+        return self._call("recover", worker, limit, entry, error, lease)
 
     def promote(self, limit: int = 200) -> Call:
         return self._call("promote", "", limit)

@@ -10,8 +10,8 @@ from ferryman.errors import StoreDamaged, StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Calls
 from ferryman.store.connect import BLOCK_TIMEOUT, pool
-from ferryman.store.records import Turn, claimed
-from ferryman.store.wire import Listener, Wire
+from ferryman.store.records import Claimed, Turn, claimed
+from ferryman.store.wire import Delivery, Listener, Wire, evalsha, packed
 
 
 class Port:
@@ -23,6 +23,9 @@ class Port:
         self._wire = Wire(self._pool, keys, settings.redis_address)
         self._asked: tuple[list[list[Decision]], int] | None = None
         self.lists = list(lists)
+        number = len(self.lists)
+        begin = self._calls.claim(worker, number, (), (), adopt=False, newest=number)
+        self._begin = packed(evalsha(keys.prefix, begin))
         self.listeners = [
             Listener(self._pool, keys, name, worker, settings.redis_address) for name in lists
         ]
@@ -86,12 +89,32 @@ class Port:
             raise reply
         return [i.decode("utf-8", "surrogateescape") for i in reply]
 
-    def withdraw(self) -> list[str]:
-        """Stop listening everywhere; the ids that arrived in the meantime."""
+    def listen(self, free: int) -> None:
+        """Wait on every list; with a free slot for each, what arrives is begun at once."""
+        claim = self._begin if free >= len(self.listeners) else b""
+        for listener in self.listeners:
+            if not listener.armed:
+                listener.arm(claim)
+
+    def take(self, listener: Listener) -> tuple[list[str], Turn]:
+        """What a wait brought: ids that are still to be begun, and jobs that are, in a `Turn`.
+
+        Raises StoreUnavailable when the connection failed: reconcile.
+        """
+        return _taken(listener.take())
+
+    def withdraw(self) -> tuple[list[str], list[Claimed]]:
+        """Stop listening everywhere; the ids and the begun jobs that arrived in the meantime."""
         armed = [listener for listener in self.listeners if listener.armed]
         for listener in armed:
             self._wire.command("CLIENT", "UNBLOCK", listener.client_id)
-        return [i for listener in armed if (i := listener.take()) is not None]
+        ids: list[str] = []
+        jobs: list[Claimed] = []
+        for listener in armed:
+            found, turn = self.take(listener)
+            ids += found
+            jobs += turn.jobs
+        return ids, jobs
 
     def check(self) -> None:
         """Raise StoreUnavailable when a listener waits for an answer that will not come.
@@ -128,3 +151,14 @@ def _begun(turn: Turn, reply: object) -> None:
     if not turn.lease_lost:
         turn.more = bool(reply[1])
         turn.jobs = [claimed(row) for row in reply[2:]]
+
+
+def _taken(delivery: Delivery) -> tuple[list[str], Turn]:
+    turn = Turn()
+    if delivery.claim is not None:
+        _begun(turn, delivery.claim)
+    found = delivery.id
+    # A claim that was refused (its script was flushed, say) leaves the id to the next one.
+    turn.refusal = str(found) if isinstance(found, StoreUnavailable) else None
+    begun = {job.id for job in turn.jobs}
+    return [found] if isinstance(found, str) and found not in begun else [], turn

@@ -134,9 +134,13 @@ class Store:
         """Give attempts back to the head of their queues, nothing charged."""
         return list(self._run(self.calls.release(worker, attempts, alone)))
 
-    def recover(self, worker: str, entry: str, error: str) -> Recovery:
-        """Take a dead worker off the roll and move up to 200 of its jobs on."""
-        return Recovery(*self._run(self.calls.recover(worker, entry, error)))
+    def recover(self, worker: str, entry: str, error: str, is_silent: bool = False) -> Recovery:
+        """Take a dead worker off the roll and move up to 200 of its jobs on.
+
+        `is_silent`: its lease is over, and nobody knows since when it has been gone. What was begun
+        for it in a wait after its last beat is then given back uncharged, once a job.
+        """
+        return Recovery(*self._run(self.calls.recover(worker, entry, error, is_silent)))
 
     def promote(self) -> Promotion:
         """Move up to 200 due jobs to their pending lists."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from hiredis import pack_command
@@ -51,7 +51,7 @@ class Wire:
         """The first half of `run`: nothing else may be asked before `receive`."""
         with redis_errors(self._address):
             self._conn.connect()
-            self._write([self._evalsha(call) for call in calls])
+            self._write([evalsha(self._prefix, call) for call in calls])
         self._sent = calls
 
     def receive(self) -> list[Any]:
@@ -77,13 +77,10 @@ class Wire:
         self._sent = ()
         self._conn.disconnect()
 
-    def _evalsha(self, call: Call) -> tuple[Any, ...]:
-        return ("EVALSHA", self._scripts[call.verb].sha, 1, self._prefix, *call.args)
-
     def _load_and_run(self, calls: Sequence[Call]) -> list[Any]:
         # NOSCRIPT means the command did nothing (a restart, SCRIPT FLUSH): it may be sent again.
         self._send([("SCRIPT", "LOAD", script.text) for script in self._scripts.values()])
-        return self._send([self._evalsha(call) for call in calls])
+        return self._send([evalsha(self._prefix, call) for call in calls])
 
     def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         self._write(commands)
@@ -113,9 +110,19 @@ class Wire:
             return error
 
     def _judge(self, reply: Any) -> Any:
-        if not isinstance(reply, RedisError):
-            return reply
-        return as_unavailable(reply, self._address) or StoreUnavailable(f"script failed: {reply}")
+        return judged(reply, self._address)
+
+
+def evalsha(prefix: str, call: Call) -> tuple[Any, ...]:
+    """The command that runs a script by its name."""
+    return ("EVALSHA", scripts()[call.verb].sha, 1, prefix, *call.args)
+
+
+def judged(reply: Any, address: str) -> Any:
+    """The reply; an error of Redis as the StoreUnavailable it means."""
+    if not isinstance(reply, RedisError):
+        return reply
+    return as_unavailable(reply, address) or StoreUnavailable(f"script failed: {reply}")
 
 
 def packed(command: tuple[Any, ...]) -> bytes:
@@ -126,8 +133,20 @@ def packed(command: tuple[Any, ...]) -> bytes:
         return bytes(pack_command(tuple(encoded(command))))
 
 
+class Delivery(NamedTuple):
+    """What a wait brought: the id, None when it ended empty; and the answer of the claim that was
+    sent along, None when there was none. Errors of Redis are given in their place."""
+
+    id: str | StoreUnavailable | None
+    claim: Any
+
+
 class Listener:
-    """One list watched by a blocked BLMOVE, LEFT to RIGHT into `running:<worker>`."""
+    """One list watched by a blocked BLMOVE, LEFT to RIGHT into `running:<worker>`.
+
+    A claim may be sent along: Redis runs it as soon as the wait is over, so that the job comes with
+    its id and a round trip is saved (0.3 of 0.5 ms between processes that have to be woken).
+    """
 
     def __init__(
         self, source: redis.ConnectionPool, keys: Keys, name: str, worker: str, address: str
@@ -135,26 +154,27 @@ class Listener:
         self.name = name
         self.armed = False
         self._conn: AbstractConnection = connection(source)
-        self._command = (
-            "BLMOVE", keys.prefix + name, keys.running(worker), "LEFT", "RIGHT", BLOCK,
-        )  # fmt: skip
+        self._wait = packed(
+            ("BLMOVE", keys.prefix + name, keys.running(worker), "LEFT", "RIGHT", BLOCK)
+        )
+        self._claims = False
         self._client_id = 0
         self._address = address
         self._armed_at = 0.0
 
-    def arm(self) -> None:
-        """Start waiting; the id arrives on the socket."""
+    def arm(self, claim: bytes = b"") -> None:
+        """Start waiting, with the packed command of a claim sent along."""
         with redis_errors(self._address):
             try:
                 if not self._conn.is_connected:
                     self._conn.connect()
                     self._conn.send_command("CLIENT", "ID", check_health=False)
                     self._client_id = int(self._conn.read_response())
-                self._conn.send_command(*self._command, check_health=False)
+                self._conn.send_packed_command([self._wait + claim], check_health=False)
             except BaseException:
                 self.close()
                 raise
-        self.armed, self._armed_at = True, time.monotonic()
+        self.armed, self._claims, self._armed_at = True, bool(claim), time.monotonic()
 
     @property
     def overdue(self) -> bool:
@@ -168,27 +188,29 @@ class Listener:
         return -1 if sock is None else sock.fileno()
 
     @property
-    def connected(self) -> bool:
-        """False after the connection failed; a refusal by Redis leaves it up."""
-        return bool(self._conn.is_connected)
-
-    @property
     def client_id(self) -> int:
         """The connection's id in Redis, to unblock it by."""
         return self._client_id
 
-    def take(self) -> str | None:
-        """The id that arrived, or None when the wait ended empty. Call it when readable."""
+    def take(self) -> Delivery:
+        """What arrived. Call it when readable; StoreUnavailable when the connection failed."""
         self.armed = False
         with redis_errors(self._address):
             try:
-                reply = self._conn.read_response()
-            except ResponseError:
-                raise  # an answer, such as OOM: the connection is whole
+                found = self._read()
+                claim = self._read() if self._claims else None
             except BaseException:
                 self.close()
                 raise
-        return None if reply is None else reply.decode("utf-8", "surrogateescape")
+        if isinstance(found, bytes):
+            found = found.decode("utf-8", "surrogateescape")
+        return Delivery(found, claim)
+
+    def _read(self) -> Any:
+        try:
+            return self._conn.read_response()
+        except ResponseError as error:  # an answer, such as OOM: the connection is whole
+            return judged(error, self._address)
 
     def close(self) -> None:
         """Disconnect; `arm` connects again."""
