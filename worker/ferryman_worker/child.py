@@ -210,7 +210,8 @@ class Child:
     def _start(self, job: Claimed) -> None:
         run = self.runs[job.id] = self._admission.admit(job)
         if self._is_debug:
-            log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
+            trace = {"trace_id": run.trace.trace_id} if run.trace else {}
+            log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt, **trace)
         if run.outcome is None:
             self.runner.start(run)
         else:

@@ -23,6 +23,7 @@ from ferryman.context import BadPayload, Bury, Context, Interrupt, Retry, Snooze
 from ferryman.job import encode
 from ferryman.registry import JobType
 from ferryman.store import Claimed
+from ferryman.traceparent import Trace
 from ferryman_worker.decide import ERROR_LIMIT, Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
 
@@ -60,6 +61,8 @@ class Run:
     context: Context | None
     """None when the handler does not ask for one."""
     limits: Policy
+    trace: Trace | None = None
+    """Which request asked for the job; None: it named none."""
     slot: int = -1
     """-1 until it begins."""
     started: float = 0.0

@@ -13,7 +13,9 @@ from ferryman.draft import draft
 from ferryman.errors import FieldError, InvalidJob, JobNotFound
 from ferryman.job import ID_PATTERN, Draft, encode
 from ferryman.lifecycle import State
+from ferryman.tracing import send
 from ferryman_api import listing
+from ferryman_api.access import TRACE
 from ferryman_api.answers import Answer, as_json, job_view
 from ferryman_api.bodies import Created, JobAnswer, JobPage, JobPath, JobQuery
 from ferryman_api.context import api
@@ -30,6 +32,15 @@ LONGEST_KEY = 255
 _MOST_UNKNOWN = 20
 """Unknown fields named in one answer: a body full of them would come back larger than it came."""
 
+TRACE_HEADERS = [
+    {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+    for name, text in (
+        ("traceparent", "W3C Trace Context; what is not valid is ignored"),
+        ("tracestate", "goes with traceparent; 512 bytes of it are kept"),
+    )
+]
+"""Kept with the job, for its handler, its log lines and its spans."""
+
 routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
 
 
@@ -45,7 +56,8 @@ routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
                 "name": "Idempotency-Key",
                 "in": "header",
                 "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-            }
+            },
+            *TRACE_HEADERS,
         ]
     },
     responses={201: Created, 200: Created, **documented(400, 413, 415, 422, 503)},
@@ -53,7 +65,8 @@ routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
 def create() -> Answer:
     """Accept a job; the same id or key with the same body again: 200, the first answer."""
     new = read_draft(given(), request.headers.get("Idempotency-Key"))
-    accepted = api().store.enqueue([new])[0]
+    [accepted], trace = send([new], api().store.enqueue, request.environ.get(TRACE))
+    request.environ[TRACE] = trace
     headers = {"Location": f"/jobs/{accepted.id}"}
     if accepted.is_new:
         return as_json({"job_id": accepted.id}, 201, headers)
