@@ -17,9 +17,9 @@ from ferryman import config
 from ferryman.draft import MISSING, draft
 from ferryman.handle import Handle
 from ferryman.job import Job
+from ferryman.origin import send
 from ferryman.registry import JobType, P, R, Registry, make_options
 from ferryman.store import Store
-from ferryman.tracing import send
 
 
 class Ferryman:

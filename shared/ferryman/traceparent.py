@@ -1,6 +1,6 @@
 """W3C Trace Context: which request asked for a job, as the two headers say it.
 
-https://www.w3.org/TR/trace-context/. `trace` in `tracing` says where it comes from and goes to.
+https://www.w3.org/TR/trace-context/. Next: `origin`.
 """
 
 from __future__ import annotations

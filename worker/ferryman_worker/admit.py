@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ferryman import tracing
 from ferryman.config import Settings
 from ferryman.context import Context, Services
 from ferryman.errors import ConfigError
@@ -28,6 +29,7 @@ class Admission:
     def __init__(self, registry: Registry, settings: Settings, services: Services) -> None:
         self._registry, self._settings, self._services = registry, settings, services
         self._policies: dict[tuple[object, ...], Policy] = {}
+        self._has_spans = tracing.spans() is not None
 
     def admit(self, job: Claimed) -> Run:
         """The run of this job; with an outcome when it is over before it began."""
@@ -49,7 +51,7 @@ class Admission:
         # Tags and meta are read in any case: a damaged record is told whoever would read it.
         trace = read(job.traceparent, job.tracestate) if job.traceparent else None
         context = self._context(job, limits, trace) if asked or job.tags or job.meta else None
-        return Run(job, job_type, context, limits, trace)
+        return Run(job, job_type, context, limits, trace, self._has_spans or trace is not None)
 
     def _policy(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Policy:
         key = job.type, job.max_attempts, job.timeout, job.backoff

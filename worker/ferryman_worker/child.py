@@ -394,6 +394,12 @@ class Child:
         except StoreUnavailable:
             self.port.reset()  # what arrived all the same is given back by the supervisor
 
+    def time_left(self, most: float) -> float:
+        """Seconds, at most so many, until the supervisor kills what has not ended."""
+        if self.stop_at is None:
+            return most
+        return min(most, self.stop_at + 1.0 - LOOK - time.monotonic())
+
     def _watch(self) -> None:
         """Look after the runs, in a thread of its own: the loop may wait for Redis or for a run."""
         looked = 0.0

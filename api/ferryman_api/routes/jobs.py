@@ -13,7 +13,7 @@ from ferryman.draft import draft
 from ferryman.errors import FieldError, InvalidJob, JobNotFound
 from ferryman.job import ID_PATTERN, Draft, encode
 from ferryman.lifecycle import State
-from ferryman.tracing import send
+from ferryman.origin import send
 from ferryman_api import listing
 from ferryman_api.access import TRACE
 from ferryman_api.answers import Answer, as_json, job_view

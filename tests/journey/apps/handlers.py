@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -156,6 +157,21 @@ def relay(*, ctx: Context) -> dict[str, str | None]:
     if ctx.attempt == 1:
         raise Retry("once more", delay=0.01)
     return {"sent": sent.id, "trace_id": ctx.trace_id, "traceparent": ctx.traceparent}
+
+
+@ferry.job("observed")
+def observed() -> str:
+    """Makes a span of its own, as a handler does that uses OpenTelemetry."""
+    from opentelemetry import trace
+
+    with trace.get_tracer("of the application").start_as_current_span("inside"):
+        return "seen"
+
+
+@ferry.job("imported")
+def imported() -> list[str]:
+    """What its process has imported."""
+    return list(sys.modules)
 
 
 @ferry.job("relay_async")
