@@ -141,6 +141,4 @@ def _tell_trouble(tell: Callable[[str], None]) -> None:
                 said_at[0] = now
                 tell(record.getMessage()[:500])
 
-    theirs = logging.getLogger("opentelemetry")
-    theirs.addHandler(Teller(logging.WARNING))
-    theirs.propagate = False
+    logging.getLogger("opentelemetry").addHandler(Teller(logging.WARNING))

@@ -113,6 +113,29 @@ def test_what_a_handler_observes_itself_is_inside_its_run(site: Site, receiver: 
     assert run.links == [], "its client made no span"
 
 
+OWN_PROVIDER = """
+from handlers import ferry
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+provider = TracerProvider(resource=Resource.create({"service.name": "of its own"}))
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter("RECEIVER/v1/traces")))
+trace.set_tracer_provider(provider)
+"""
+
+
+def test_an_application_s_own_provider_is_kept_and_flushed(site: Site, receiver: Receiver) -> None:
+    (site.folder / "own_provider.py").write_text(OWN_PROVIDER.replace("RECEIVER", receiver.url))
+    worker = site.worker(**to("http://127.0.0.1:1", AT_THE_END), FERRYMAN_APP="own_provider:ferry")
+    site.enqueue("uppercase", {"input": "x"}).wait(20)
+    assert worker.stop() == 0
+    [run] = receiver.spans()
+    assert (run.name, run.service) == ("process default", "of its own")
+
+
 @pytest.mark.parametrize(
     ("type", "options", "kind", "text"),
     [
