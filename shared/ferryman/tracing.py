@@ -111,18 +111,26 @@ def _begin(is_ours: bool, as_parent: bool) -> None:
     with _process.lock:
         if _process.live is not None or _process.failed:
             return
-        _process.failed = True  # until it has worked
         try:
-            from ferryman.exporting import Flush, provider
-            from ferryman.spans import Spans
-        except ImportError as error:
-            raise ConfigError(
-                f"spans are asked for: pip install ferryman[otel] ({error})"
-            ) from None
-        made = provider(is_ours)
-        _process.live, _process.failed = _Live(Spans(made, as_parent), Flush(made)), False
+            _process.live = _made(is_ours, as_parent)
+        except ConfigError:
+            _process.failed = True
+            raise
         atexit.register(stop)
         os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _made(is_ours: bool, as_parent: bool) -> _Live:
+    try:
+        from ferryman.exporting import Flush, provider
+        from ferryman.spans import Spans
+    except ImportError as error:
+        raise ConfigError(f"spans are asked for: pip install ferryman[otel] ({error})") from None
+    try:
+        made = provider(is_ours)
+    except Exception as error:  # of the SDK, about any of its many variables
+        raise ConfigError(f"spans are asked for, and cannot be made: {error}") from error
+    return _Live(Spans(made, as_parent), Flush(made))
 
 
 def _begin_anew() -> None:

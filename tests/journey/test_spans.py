@@ -271,16 +271,23 @@ def script(site: Site, code: str, **settings: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("lacking", "reason"),
+    ("lacking", "variable", "reason"),
     [
-        ("opentelemetry", "pip install ferryman[otel]"),
-        ("", "the exporter otlp_proto_smoke is not installed"),
+        ("opentelemetry", {}, "pip install ferryman[otel]"),
+        ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "smoke"}, "otlp_proto_smoke is not installed"),
+        ("", {"OTEL_BSP_MAX_QUEUE_SIZE": 1}, "and cannot be made"),
     ],
+    ids=["package", "exporter", "setting"],
 )
 def test_spans_that_cannot_be_made_are_said_once_and_jobs_run(
-    site: Site, receiver: Receiver, tmp_path: Path, lacking: str, reason: str
+    site: Site,
+    receiver: Receiver,
+    tmp_path: Path,
+    lacking: str,
+    variable: dict[str, object],
+    reason: str,
 ) -> None:
-    settings = to(receiver.url)
+    settings = to(receiver.url) | variable
     if lacking:
         fake = tmp_path / "lacking"
         (fake / lacking).mkdir(parents=True)
@@ -288,8 +295,6 @@ def test_spans_that_cannot_be_made_are_said_once_and_jobs_run(
         settings["PYTHONPATH"] = os.pathsep.join(
             [str(fake), site.environ()["PYTHONPATH"], str(site.folder)]
         )
-    else:
-        settings["OTEL_EXPORTER_OTLP_PROTOCOL"] = "smoke"
     worker = site.worker(**settings)
     _, url = start_api(site, **settings)
     job_id = post(url, "relay_async", traceparent=PARENT)
@@ -313,6 +318,20 @@ def test_a_client_s_job_has_its_span_when_the_program_ends(site: Site, receiver:
     [sent] = receiver.spans("send default")
     assert (sent.attributes["messaging.message.id"], sent.parent_id) == (job_id, "")
     assert site.store.get(job_id).trace_id == sent.trace_id
+
+
+def test_the_first_jobs_of_many_threads_all_have_their_span(site: Site, receiver: Receiver) -> None:
+    code = SEND.split("print(", maxsplit=1)[0] + (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from threading import Barrier\n"
+        "together = Barrier(8)\n"
+        "def first(_):\n"
+        "    together.wait()\n"
+        "    ferry.enqueue('uppercase', {'input': 'x'})\n"
+        "with ThreadPoolExecutor(8) as pool: list(pool.map(first, range(8)))\n"
+    )
+    script(site, code, **to(receiver.url, AT_THE_END))
+    assert len(receiver.spans("send default")) == 8
 
 
 def test_a_client_that_forks_sends_the_spans_of_both_processes(

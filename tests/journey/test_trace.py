@@ -60,3 +60,4 @@ def test_the_trace_of_a_request_reaches_the_handler_and_what_it_enqueues(
         assert line["trace_id"] == TRACE, "of a later attempt too"
     assert "trace_id" not in worker.await_event("job.completed", id=plain)
     assert len(api.events("request", trace_id=TRACE)) == 1
+    assert TRACE in site.command("job", "show", job_id).stdout
