@@ -137,18 +137,18 @@ def test_an_application_s_own_provider_is_kept_and_flushed(site: Site, receiver:
 
 
 @pytest.mark.parametrize(
-    ("type", "options", "kind", "text"),
+    ("type", "payload", "kind", "text"),
     [
-        ("fail", {"max_attempts": 1}, "RuntimeError", "RuntimeError: no"),
-        ("sleep", {"timeout": 0.1}, "timeout", "timeout: ran longer than 0.1 s"),
+        ("fail", {"message": "no"}, "RuntimeError", "RuntimeError: no"),
+        ("sleep", {"seconds": 5}, "timeout", "timeout: ran longer than 0.2 s"),
+        ("hold_async", {"gate": "never"}, "timeout", "timeout: ran longer than 0.2 s"),
     ],
 )
 def test_a_run_that_failed_says_so_and_why(
-    site: Site, receiver: Receiver, type: str, options: dict[str, float], kind: str, text: str
+    site: Site, receiver: Receiver, type: str, payload: dict[str, object], kind: str, text: str
 ) -> None:
     site.worker(**to(receiver.url))
-    payload = {"message": "no"} if type == "fail" else {"seconds": 5}
-    site.enqueue(type, payload, **options)
+    site.enqueue(type, payload, timeout=0.2, max_attempts=1)
     [run, *_] = receiver.await_spans("process default")
     assert run.error is not None
     assert run.error.startswith(text)
