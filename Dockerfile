@@ -6,8 +6,11 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/ferryman
 # What Ferryman needs, before its own source: a change of code does not install it all again.
 COPY constraints.txt pyproject.toml LICENSE ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-      print(*p['dependencies'], *p['optional-dependencies']['api'], *p['optional-dependencies']['worker'], sep='\n')" > needs.txt \
+# With `--build-arg EXTRAS="api worker otel"` it makes spans (docs/tracing.md).
+ARG EXTRAS="api worker"
+RUN python -c "import os, tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+      extras = [p['optional-dependencies'][name] for name in os.environ['EXTRAS'].split()]; \
+      print(*p['dependencies'], *sum(extras, []), sep='\n')" > needs.txt \
  && pip --python /opt/ferryman/bin/python install --no-cache-dir -c constraints.txt -r needs.txt
 COPY shared shared
 COPY worker worker

@@ -33,7 +33,7 @@ BINARIES = {"valkey": None, "redis": "redis-server"}
 _USUAL = "REDIS_URL REDIS_PASSWORD REDIS_PASSWORD_FILE PORT NUM_WORKERS SMTP_URL MAIL_FROM".split()
 for _name in list(os.environ):
     if _name in _USUAL or (
-        _name.startswith("FERRYMAN_") and not _name.startswith("FERRYMAN_TEST_")
+        _name.startswith(("FERRYMAN_", "OTEL_")) and not _name.startswith("FERRYMAN_TEST_")
     ):
         del os.environ[_name]
 

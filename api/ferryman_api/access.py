@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from ferryman import logs
+from ferryman.traceparent import read
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID = "ferryman.request_id"
+TRACE = "ferryman.trace"
 ERROR = "ferryman.error"
-"""Keys of the WSGI environment: the request's id, and what its line says went wrong."""
+"""Keys of the WSGI environment: the request's id, its `Trace` if it has one, and what its line says
+went wrong."""
 
 QUIET = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 """Asked every few seconds by machines: their lines are for debugging only."""
@@ -38,6 +41,8 @@ class AccessLog:
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = given if given and _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
         environ[REQUEST_ID] = request_id
+        if "HTTP_TRACEPARENT" in environ:
+            environ[TRACE] = read(environ["HTTP_TRACEPARENT"], environ.get("HTTP_TRACESTATE"))
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             headers.append(("X-Request-Id", request_id))
@@ -50,7 +55,7 @@ class AccessLog:
 def _write(environ: WSGIEnvironment, status: int, seconds: float) -> None:
     path = environ["PATH_INFO"]
     write = log.debug if path in QUIET else log.info
-    error = environ.get(ERROR)
+    error, trace = environ.get(ERROR), environ.get(TRACE)
     write(
         logs.REQUEST,
         method=environ["REQUEST_METHOD"],
@@ -59,5 +64,6 @@ def _write(environ: WSGIEnvironment, status: int, seconds: float) -> None:
         status=status,
         duration_ms=round(seconds * 1000, 3),
         request_id=environ[REQUEST_ID],
+        **({} if trace is None else {"trace_id": trace.trace_id}),
         **({} if error is None else {"error": error}),
     )

@@ -62,6 +62,7 @@ def job_view(job: Job, settings: Settings) -> dict[str, Any]:
         "worker": job.worker,
         "tags": job.tags or None,
         "meta": job.meta or None,
+        "trace_id": job.trace_id,
     }
     view = {name: value for name, value in view.items() if value is not None or name == "payload"}
     if job.result is not None:

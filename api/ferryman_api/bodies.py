@@ -141,6 +141,9 @@ class JobAnswer(BaseModel):
     worker: str = Field(UNSET)
     tags: list[str] = Field(UNSET)
     meta: dict[str, Any] = Field(UNSET)
+    trace_id: str = Field(
+        UNSET, pattern="^[0-9a-f]{32}$", description="of the traceparent it was posted with"
+    )
 
 
 class JobPage(BaseModel):

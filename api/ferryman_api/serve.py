@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from ferryman import logs
+from ferryman import logs, tracing
 from ferryman.config import Settings
 from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.store import Store
@@ -65,6 +65,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     address = url(listener)
     hooks = {
         "when_ready": lambda _: log.info(logs.API_STARTED, address=address, endpoints=ENDPOINTS),
+        "post_worker_init": lambda _: tracing.start(),
         "on_exit": lambda _: log.info(logs.API_STOPPED, address=address),
     }
     parent = os.getpid()

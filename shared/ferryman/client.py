@@ -19,6 +19,7 @@ from ferryman.draft import MISSING, draft
 from ferryman.errors import InvalidJob
 from ferryman.handle import Handle
 from ferryman.job import Job
+from ferryman.origin import send
 from ferryman.registry import JobType, P, R, Registry, make_options
 from ferryman.store import Store
 
@@ -74,10 +75,11 @@ class Ferryman:
         Options: id, queue, priority ("high", "normal", "low" or 3, 2, 1), delay (seconds) or
         run_at (epoch seconds), max_attempts, timeout (seconds), backoff, tags, meta,
         idempotency_key. The same id or key with the same body again gives the first job.
+        What a handler enqueues belongs to the trace of its own job.
         Raises InvalidJob, IdempotencyConflict, QueueFull or StoreUnavailable; then nothing
         was accepted, or (StoreUnavailable only) it is unknown and may be asked again by id.
         """
-        accepted = self.store.enqueue([draft(type, payload, **options)])[0]
+        [accepted], _ = send([draft(type, payload, **options)], self.store.enqueue)
         return Handle(accepted.id, self.get, accepted.is_new)
 
     def enqueue_many(
@@ -95,7 +97,7 @@ class Ferryman:
         drafts = gather(given, from_mapping)
         if idempotency_key is not None:
             drafts = keyed(drafts, idempotency_key, given)
-        accepted = self.store.enqueue(drafts) if drafts else []
+        accepted, _ = send(drafts, self.store.enqueue) if drafts else ([], None)
         return [Handle(job.id, self.get, job.is_new) for job in accepted]
 
     def get(self, job_id: str) -> Job:

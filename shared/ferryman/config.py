@@ -198,6 +198,12 @@ class Settings:
     log_format: str = _setting(
         "FERRYMAN_LOG_FORMAT", "auto", _choice("auto", "json", "console"), "auto: console on a tty"
     )
+    trace_parent: int = _setting(
+        "FERRYMAN_TRACE_PARENT",
+        0,
+        _whole(0, 1),
+        "1: the span of a run is the child of the one that sent its job; 0: linked to it",
+    )
 
     @property
     def backoff(self) -> Backoff:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ferryman.traceparent import id_of
+
 
 class Signal(Exception):
     """What a handler raises to steer its job; not an error."""
@@ -69,6 +71,13 @@ class Context:
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     services: Services | None = field(default=None, repr=False)
+    traceparent: str | None = None
+    """The W3C header of the request that asked for the job, to be passed on; None: it had none."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """32 hexadecimal digits, of the trace that asked for the job."""
+        return id_of(self.traceparent)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Say how far the run is: 0 to 1, with a few words. Kept on the job for readers."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ferryman.backoff import Backoff
 from ferryman.keys import LEVELS
 from ferryman.lifecycle import State
+from ferryman.traceparent import Trace, id_of
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """What an id chosen by the client may look like."""
@@ -63,6 +64,8 @@ class Draft(NamedTuple):
     idempotency_key: str | None = None
     digest: str | None = None
     """Of the body, kept only where the same id or key may come again: by the client's choice."""
+    trace: Trace | None = None
+    """Which request asked for it; not of the body, so a repeat may bring another."""
 
     def fields(self) -> dict[str, str]:
         """The hash fields of this job; one at its default is not stored."""
@@ -87,6 +90,10 @@ class Draft(NamedTuple):
             out["idempotency_key"] = self.idempotency_key
         if self.digest is not None:
             out["digest"] = self.digest
+        if self.trace is not None:
+            out["traceparent"] = self.trace.parent
+            if self.trace.state:
+                out["tracestate"] = self.trace.state
         return out
 
 
@@ -131,6 +138,8 @@ class Job:
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     cancel_requested: bool = False
+    trace_id: str | None = None
+    """32 hexadecimal digits, of the trace that asked for it."""
 
     @classmethod
     def from_fields(cls, job_id: str, raw: Mapping[str, str]) -> Job:
@@ -162,6 +171,7 @@ class Job:
             tags=read_tags(raw.get("tags")),
             meta=read_meta(raw.get("meta")),
             cancel_requested="cancel_requested" in raw,
+            trace_id=id_of(raw.get("traceparent")),
         )
         job.updated_at = _latest(job, _moment(raw.get("updated_at")))
         return job

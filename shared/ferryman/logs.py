@@ -58,6 +58,11 @@ MEMORY_SHORT = "memory.short"  # Redis is nearly full: no new jobs
 MEMORY_FORGETTING = "memory.forgetting"  # still: finished jobs go before their time
 MEMORY_FREE = "memory.free"
 
+# Spans, where the environment asks for them.
+TRACING_STARTED = "tracing.started"
+TRACING_OFF = "tracing.off"  # they are asked for, and cannot be made
+TRACING_TROUBLE = "tracing.trouble"  # they cannot be sent; at most one line a minute
+
 # The API.
 API_STARTED = "api.started"
 API_STOPPED = "api.stopped"

@@ -213,3 +213,14 @@ def test_a_job_may_be_called_bulk(client):
 
 def test_redis_away_is_503(deaf):
     assert deaf.post("/jobs/bulk", **as_list([{"type": "a"}])).status_code == 503
+
+
+def test_all_of_them_belong_to_the_trace_of_the_request(client):
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = client.post(
+        "/jobs/bulk",
+        **as_list([{"type": "a"}] * 2),
+        headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+    )
+    jobs = [client.get(f"/jobs/{job_id}").json for job_id in answer.json["job_ids"]]
+    assert [job["trace_id"] for job in jobs] == [trace, trace]

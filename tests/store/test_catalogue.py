@@ -11,6 +11,7 @@ from ferryman.backoff import Backoff
 from ferryman.errors import MemoryFull
 from ferryman.lifecycle import State
 from ferryman.store.audit import Audit
+from ferryman.traceparent import Trace
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
 
@@ -38,7 +39,7 @@ def life(world):
     world.enqueue(*"abcdefghi", digest="d", backoff=Backoff(), tags=("t",), meta={"k": 1})
     world.enqueue("keyed", idempotency_key="k", digest="d", max_attempts=3, timeout=5.0, queue="q")
     world.enqueue("late", delay=60.0, expires_at=9e9, priority="high")
-    world.enqueue("due", delay=60.0)
+    world.enqueue("due", delay=60.0, trace=Trace(f"00-{'1' * 32}-{'2' * 16}-01", "a=1"))
     world.enqueue("gone", expires_at=1.0, priority="high")
     hand = world.worker("h:1:x")
     assert [job.id for job in hand.claim(7)] == list("abcdefg")

@@ -44,6 +44,7 @@ BAD = {
     "FERRYMAN_MAX_PENDING": ["0", "1000000001"],
     "FERRYMAN_LOG_LEVEL": ["loud", "INFO"],
     "FERRYMAN_LOG_FORMAT": ["xml"],
+    "FERRYMAN_TRACE_PARENT": ["2", "yes"],
 }
 
 GOOD: dict[str, tuple[str, Any]] = {
@@ -78,6 +79,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "MAIL_FROM": ("jobs@example.org",) * 2,
     "FERRYMAN_LOG_LEVEL": ("debug", "debug"),
     "FERRYMAN_LOG_FORMAT": ("json", "json"),
+    "FERRYMAN_TRACE_PARENT": ("1", 1),
 }
 
 

@@ -155,6 +155,40 @@ def test_a_signal_says_what_becomes_of_the_job(
     assert bench.outcome(coroutine) == expected
 
 
+class TooFull(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (Bury("gone"), "Bury"),
+        (Retry(), "Retry"),
+        (TooFull(), "TooFull"),
+        (SystemExit(), "SystemExit"),
+    ],
+)
+def test_a_failure_has_a_kind_by_which_spans_can_be_counted(
+    bench: Bench, raised: BaseException, kind: str
+) -> None:
+    def handler() -> None:
+        raise raised
+
+    outcome = bench.outcome(handler)
+    assert isinstance(outcome, Failed)
+    assert outcome.kind == kind
+
+
+def test_a_failure_that_is_no_exception_of_the_handler_has_a_kind_too(bench: Bench) -> None:
+    def handler(n: int) -> object:
+        return object() if n else "x" * 70_000
+
+    kinds = [bench.outcome(handler, payload) for payload in ("[]", '{"n":0}', '{"n":1}')]
+    assert [failed.kind for failed in kinds if isinstance(failed, Failed)] == [
+        "BadPayload", "result", "result",
+    ]  # fmt: skip
+
+
 def test_a_payload_that_does_not_fit_fails_for_good_and_names_the_field(bench: Bench) -> None:
     def handler(url: str, width: int = 200) -> None:
         raise AssertionError("must not be called")

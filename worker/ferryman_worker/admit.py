@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ferryman import tracing
 from ferryman.config import Settings
 from ferryman.context import Context, Services
 from ferryman.errors import ConfigError
 from ferryman.job import read_meta, read_tags
 from ferryman.registry import JobType, Options, Registry
 from ferryman.store import Claimed
+from ferryman.traceparent import Trace, read
 from ferryman_worker.decide import Policy, policy
 from ferryman_worker.outcome import Failed
 from ferryman_worker.run import Run
@@ -27,6 +29,7 @@ class Admission:
     def __init__(self, registry: Registry, settings: Settings, services: Services) -> None:
         self._registry, self._settings, self._services = registry, settings, services
         self._policies: dict[tuple[object, ...], Policy] = {}
+        self._has_spans = tracing.spans() is not None
 
     def admit(self, job: Claimed) -> Run:
         """The run of this job; with an outcome when it is over before it began."""
@@ -46,8 +49,9 @@ class Admission:
         limits = self._policy(job, job_type)
         asked = job_type is not None and job_type.wants_context
         # Tags and meta are read in any case: a damaged record is told whoever would read it.
-        context = self._context(job, limits) if asked or job.tags or job.meta else None
-        return Run(job, job_type, context, limits)
+        trace = read(job.traceparent, job.tracestate) if job.traceparent else None
+        context = self._context(job, limits, trace) if asked or job.tags or job.meta else None
+        return Run(job, job_type, context, limits, trace, self._has_spans or trace is not None)
 
     def _policy(self, job: Claimed, job_type: JobType[Any, Any] | None) -> Policy:
         key = job.type, job.max_attempts, job.timeout, job.backoff
@@ -59,7 +63,7 @@ class Admission:
             self._policies[key] = known
         return known
 
-    def _context(self, job: Claimed, limits: Policy) -> Context:
+    def _context(self, job: Claimed, limits: Policy, trace: Trace | None) -> Context:
         return Context(
             job_id=job.id,
             type=job.type,
@@ -71,4 +75,5 @@ class Admission:
             tags=read_tags(job.tags),
             meta=read_meta(job.meta),
             services=self._services,
+            traceparent=trace.parent if trace else None,
         )

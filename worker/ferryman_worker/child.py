@@ -216,7 +216,8 @@ class Child:
     def _start(self, job: Claimed) -> None:
         run = self.runs[job.id] = self._admission.admit(job)
         if self._is_debug:
-            log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt)
+            trace = {"trace_id": run.trace.trace_id} if run.trace else {}
+            log.debug(logs.JOB_STARTED, id=job.id, type=job.type, attempt=job.attempt, **trace)
         if run.outcome is None:
             self.runner.start(run)
         else:
@@ -406,6 +407,12 @@ class Child:
                 self.port.turn([Release(job.id, job.attempt) for job in jobs], 0, ids)
         except StoreUnavailable:
             self.port.reset()  # what arrived all the same is given back by the supervisor
+
+    def time_left(self, most: float) -> float:
+        """Seconds, at most so many, until the supervisor kills what has not ended."""
+        if self.stop_at is None:
+            return most
+        return min(most, self.stop_at + 1.0 - LOOK - time.monotonic())
 
     def _watch(self) -> None:
         """Look after the runs, in a thread of its own: the loop may wait for Redis or for a run."""

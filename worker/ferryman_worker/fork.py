@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from ferryman import logs
+from ferryman import logs, tracing
 from ferryman.backoff import Backoff
 from ferryman.client import Ferryman
 from ferryman.config import Settings
@@ -117,6 +117,7 @@ def serve_child(
         log.error(logs.APP_BROKEN, error=str(error))
         os._exit(BROKEN_APP)
     ferry.configure(settings)
+    tracing.start(as_parent=bool(settings.trace_parent))
     port = Port(settings, Keys(), post.worker, post.lists)
     child = Child(ferry, settings, post, board, link, port)
     signal.signal(signal.SIGTERM, child.terminate)
@@ -124,6 +125,7 @@ def serve_child(
     register(ferry, settings, post, board)
     link.send("ready", types=describe(ferry))
     guard.run("loop", child.loop)
+    tracing.stop(child.time_left(tracing.FLUSH))
     sys.stdout.flush()
     os._exit(0)
 

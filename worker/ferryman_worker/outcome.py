@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class Failed:
     traceback: str = ""
     final: bool = False
     delay: float | None = None
+    kind: str = field(default="_OTHER", compare=False)
+    """The exception's class, or one of few words: what OpenTelemetry calls `error.type`. Nothing is
+    decided by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ def _tell(tell: logs.Tell, run: Run, decision: Decision, is_fenced: bool) -> Non
     job = run.job
     event, state = (logs.JOB_FENCED, "unknown") if is_fenced else _EVENTS[type(decision)]
     extra = {} if type(decision) is Finish else _extra(decision)
+    if run.trace is not None:
+        extra["trace_id"] = run.trace.trace_id
     tell(
         event,
         id=job.id,

@@ -23,6 +23,7 @@ from ferryman.context import BadPayload, Bury, Context, Interrupt, Retry, Snooze
 from ferryman.job import encode
 from ferryman.registry import JobType
 from ferryman.store import Claimed
+from ferryman.traceparent import Trace
 from ferryman_worker.decide import ERROR_LIMIT, Policy
 from ferryman_worker.outcome import Cancelled, Failed, Outcome, Returned, Snoozed, Stopped
 
@@ -60,6 +61,10 @@ class Run:
     context: Context | None
     """None when the handler does not ask for one."""
     limits: Policy
+    trace: Trace | None = None
+    """Which request asked for the job; None: it named none."""
+    is_traced: bool = False
+    """It has a trace, or a span of its own."""
     slot: int = -1
     """-1 until it begins."""
     started: float = 0.0
@@ -135,9 +140,10 @@ def returned(value: Any) -> Outcome:
         text = encode(value)
         size = len(text.encode())
     except Exception as error:  # a subclass of dict or float brings code of its own
-        return Failed(f"result is not JSON: {_text(error)}", final=True)
+        return Failed(f"result is not JSON: {_text(error)}", final=True, kind="result")
     if size > RESULT_LIMIT:
-        return Failed(f"result has {size} bytes; at most {RESULT_LIMIT} are kept", final=True)
+        said = f"result has {size} bytes; at most {RESULT_LIMIT} are kept"
+        return Failed(said, final=True, kind="result")
     return Returned(text)
 
 
@@ -152,14 +158,15 @@ def failed(error: BaseException, run: Run) -> Outcome:
     if issubclass(kind, Snooze):
         return Snoozed(_number(lambda: raised.delay))
     if issubclass(kind, Bury):
-        return Failed(_text(_had(lambda: raised.reason, "")), final=True)
+        return Failed(_text(_had(lambda: raised.reason, "")), final=True, kind="Bury")
     if issubclass(kind, Retry):
-        return Failed(_text(_had(lambda: raised.reason, "")), delay=_number(lambda: raised.delay))
+        text, delay = _text(_had(lambda: raised.reason, "")), _number(lambda: raised.delay)
+        return Failed(text, delay=delay, kind="Retry")
     if issubclass(kind, BadPayload):
-        return Failed(_text(error), final=True)
+        return Failed(_text(error), final=True, kind="BadPayload")
     if issubclass(kind, Interrupt | asyncio.CancelledError) and run.interrupted:
         return _interrupted(run)
-    return Failed(_describe(error), _trace(error))
+    return Failed(_describe(error), _trace(error), kind=_name(error))
 
 
 def _interrupted(run: Run) -> Outcome:
@@ -167,7 +174,7 @@ def _interrupted(run: Run) -> Outcome:
         return Cancelled()
     if run.interrupted == "stop":
         return Stopped()
-    return Failed(f"timeout: ran longer than {run.limits.timeout:g} s")
+    return Failed(f"timeout: ran longer than {run.limits.timeout:g} s", kind="timeout")
 
 
 def _had(read: Callable[[], T], otherwise: T) -> T:

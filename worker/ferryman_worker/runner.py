@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from ferryman_worker import guard
+from ferryman_worker import guard, traced
 from ferryman_worker.outcome import Stopped
 from ferryman_worker.run import Run, await_, call, failed
 
@@ -89,7 +89,7 @@ class Runner:
         """Run the functions that wait, if they are brief; False: this thread was relieved."""
         while self.here and (run := self._take(self._functions)) is not None:
             self._seated.add(run)
-            call(run)
+            traced.call(run) if run.is_traced else call(run)
             is_relieved = not self._unseat(run)
             self._over(run)
             if is_relieved:
@@ -188,7 +188,7 @@ class Runner:
                 continue
             # One thread is woken, and each that takes a run wakes the next while there are more.
             self.go()
-            call(run)
+            traced.call(run) if run.is_traced else call(run)
             self._over(run)
 
     def _take(self, waiting: deque[Run]) -> Run | None:
@@ -241,7 +241,8 @@ class Runner:
     def _create_free(self) -> None:
         assert self._loop is not None
         while (run := self._take(self._coroutines)) is not None:
-            task = self._loop.create_task(await_(run))
+            body = traced.await_(run) if run.is_traced else await_(run)
+            task = self._loop.create_task(body)
             run.enter(task)
             task.add_done_callback(partial(self._task_over, run))
         if self._coroutines and self._free:  # came free between the look and here

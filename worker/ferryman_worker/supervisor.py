@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from ferryman import logs
+from ferryman import logs, tracing
 from ferryman.config import Settings
 from ferryman.keys import ALONE, LEVELS, Keys
 from ferryman.processes import ECHO
@@ -381,6 +381,7 @@ def preload() -> None:
     """
     from ferryman_worker import jobs
 
+    tracing.preload()
     for name in jobs.ferry.registry:
         job_type = jobs.ferry.registry.get(name)
         assert job_type is not None

@@ -10,9 +10,12 @@ from flask_openapi.models.tag import Tag
 
 from ferryman.batch import MOST_JOBS
 from ferryman.errors import JobNotFound
-from ferryman.job import ID_PATTERN
+from ferryman.job import ID_PATTERN, Draft
 from ferryman.lifecycle import State
+from ferryman.origin import send
+from ferryman.store import Accepted
 from ferryman_api import listing
+from ferryman_api.access import TRACE
 from ferryman_api.answers import Answer, as_json, job_view
 from ferryman_api.bodies import (
     Created,
@@ -28,13 +31,25 @@ from ferryman_api.new_jobs import LONGEST_KEY, read_draft, read_drafts, read_pay
 from ferryman_api.parse import JSON, NDJSON, json_body, json_jobs
 from ferryman_api.problems import documented
 
-KEYED = {
+HEADERS = {
     "parameters": [
         {
             "name": "Idempotency-Key",
             "in": "header",
             "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-        }
+        },
+        {
+            "name": "traceparent",
+            "in": "header",
+            "description": "W3C Trace Context, kept with the job; what is not valid is ignored",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "tracestate",
+            "in": "header",
+            "description": "goes with traceparent; 512 bytes of it are kept",
+            "schema": {"type": "string"},
+        },
     ]
 }
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -48,13 +63,13 @@ routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")])
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewJob"}}},
     },
-    openapi_extensions=KEYED,
+    openapi_extensions=HEADERS,
     responses={201: Created, 200: Created, **documented(400, 413, 415, 422, 503)},
 )
 def create() -> Answer:
     """Accept a job; the same id or key with the same body again: 200, the first answer."""
     new = read_draft(given(), request.headers.get("Idempotency-Key"))
-    accepted = api().store.enqueue([new])[0]
+    [accepted] = sent([new])
     headers = {"Location": f"/jobs/{accepted.id}"}
     if accepted.is_new:
         return as_json({"job_id": accepted.id}, 201, headers)
@@ -70,13 +85,13 @@ def create() -> Answer:
             NDJSON: {"schema": {"$ref": "#/components/schemas/NewJob"}},
         },
     },
-    openapi_extensions=KEYED,
+    openapi_extensions=HEADERS,
     responses={201: CreatedMany, 200: CreatedMany, **documented(400, 413, 415, 422, 503)},
 )
 def create_many() -> Answer:
     """Accept up to 1,000 jobs, all or none; all of them repeats: 200, the first answer."""
     body = json_jobs(request.environ, api().settings.max_body, MOST_JOBS)
-    accepted = api().store.enqueue(read_drafts(body, request.headers.get("Idempotency-Key")))
+    accepted = sent(read_drafts(body, request.headers.get("Idempotency-Key")))
     ids = {"job_ids": [job.id for job in accepted]}
     if any(job.is_new for job in accepted):
         return as_json(ids, 201)
@@ -139,6 +154,13 @@ def retry(path: JobPath) -> Answer:
     job_id, store = known(path), api().store
     store.revive(job_id, read_payload(given()) if has_body() else None)
     return as_json(job_view(store.get(job_id), api().settings))
+
+
+def sent(drafts: list[Draft]) -> list[Accepted]:
+    """These jobs, accepted; they and the request's line belong to the trace it came with."""
+    accepted, trace = send(drafts, api().store.enqueue, request.environ.get(TRACE))
+    request.environ[TRACE] = trace
+    return accepted
 
 
 def known(path: JobPath) -> str:

@@ -91,5 +91,6 @@ def job_view(job: Job) -> Mapping[str, Any]:
         "errors": [e | {"failed_at": utc(e["failed_at"])} for e in job.errors],
         "tags": list(job.tags),
         "meta": dict(job.meta),
+        "trace_id": job.trace_id,
     }
     return {name: value for name, value in view.items() if value not in (None, "", [], {})}

@@ -29,20 +29,25 @@ local function remove(id) return redis.call('LREM', RUNNING, 1, id) end
 -- The fields of a job: first those its worker gets, in this order, then those that only decide. The
 -- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job.
 local NAMES = {'state', 'attempt', 'type', 'payload', 'queue', 'priority', 'failures', 'crashes',
-  'max_attempts', 'timeout', 'backoff', 'tags', 'meta',
+  'max_attempts', 'timeout', 'backoff', 'tags', 'meta', 'traceparent',
   'worker', 'dropped', 'expires_at', 'alone'}
 local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 5, 6, 8, 10
-local WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 14, 15, 16, 17, 13
+local TRACEPARENT, WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 14, 15, 16, 17, 18, 14
 
 local function give_back(id, j)
   surplus[#surplus + 1] = {id = id, queue = j[QUEUE], priority = j[PRIORITY], alone = j[ALONE]}
 end
 
--- The row is the record with id and attempt in front; what is not set at its end is left out.
+-- The row is the record with id and attempt in front; what is not set at its end is left out. Only
+-- a job with a traceparent can have a tracestate: others are not asked.
 local function hand_out(id, attempt, j)
   free = free - 1
   j[1], j[2] = id, attempt
   local last = SHOWN
+  if j[TRACEPARENT] then
+    last = SHOWN + 1
+    j[last] = redis.call('HGET', P .. 'job:' .. id, 'tracestate')
+  end
   while not j[last] do last = last - 1 end
   j[last + 1] = nil
   answer[#answer + 1] = j

@@ -37,6 +37,8 @@ class Claimed(NamedTuple):
     backoff: str | None = None
     tags: str | None = None
     meta: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
     damage: str | None = None
     """What is wrong with the record, when it cannot be read; it is not to be run then."""
 
@@ -66,7 +68,9 @@ def _claimed(raw: Sequence[Any]) -> Claimed:
 
 def _with_options(row: Claimed, text: Sequence[str | None]) -> Claimed:
     """The same with the fields that few jobs have; what is not set at the end is not there."""
-    priority, failures, crashes, most, timeout, backoff, tags, meta = [*text, *[None] * 8][:8]
+    (
+        priority, failures, crashes, most, timeout, backoff, tags, meta, traceparent, tracestate,
+    ) = [*text, *[None] * 10][:10]  # fmt: skip
     return row._replace(
         priority=priority or "normal",
         failures=int(failures or 0),
@@ -76,6 +80,8 @@ def _with_options(row: Claimed, text: Sequence[str | None]) -> Claimed:
         backoff=backoff,
         tags=tags,
         meta=meta,
+        traceparent=traceparent,
+        tracestate=tracestate,
     )
 
 

@@ -9,12 +9,13 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from ferryman import Context, Ferryman
+from ferryman import Context, Ferryman, Retry
 from ferryman_worker.jobs import register
 
 ferry = Ferryman()
@@ -147,3 +148,34 @@ def litter(path: str) -> None:
         os._exit(0)
     append(path, str(pid))
     time.sleep(60)
+
+
+@ferry.job("relay")
+def relay(*, ctx: Context) -> dict[str, str | None]:
+    """Enqueues another job; its first attempt fails after that."""
+    sent = ferry.enqueue("uppercase", {"input": "x"})
+    if ctx.attempt == 1:
+        raise Retry("once more", delay=0.01)
+    return {"sent": sent.id, "trace_id": ctx.trace_id, "traceparent": ctx.traceparent}
+
+
+@ferry.job("observed")
+def observed() -> str:
+    """Makes a span of its own, as a handler does that uses OpenTelemetry."""
+    from opentelemetry import trace
+
+    with trace.get_tracer("of the application").start_as_current_span("inside"):
+        return "seen"
+
+
+@ferry.job("imported")
+def imported() -> list[str]:
+    """What its process has imported."""
+    return list(sys.modules)
+
+
+@ferry.job("relay_async")
+async def relay_async(*, ctx: Context) -> dict[str, str | None]:
+    await asyncio.sleep(0.01)
+    sent = ferry.enqueue("uppercase", {"input": "x"})
+    return {"sent": sent.id, "trace_id": ctx.trace_id, "traceparent": ctx.traceparent}
