@@ -29,6 +29,7 @@ def test_the_first_crash_runs_again_at_once_and_alone(world):
             "error": "gone",
             "errors": [{"attempt": 1, "worker": "w", "error": "gone", "failed_at": 0}],
             "updated_at": 0,
+            "ready_at": 0,
         },
         "stats": {"running": -1, "pending": 1, "recovered_total": 1},
         "queue:default": {"running": -1, "pending": 1},
