@@ -29,6 +29,7 @@ ENDPOINTS = (
     "GET /livez",
     "GET /readyz",
     "GET /metrics",
+    "GET /metrics/process",
     "GET /openapi.json",
 )
 
