@@ -31,10 +31,9 @@ local function head_age(list)
   local ids = redis.pcall('LRANGE', list, 0, HEADS - 1)
   looks = looks + 1
   for i = 1, ids.err and 0 or #ids do
-    local j = redis.pcall('HMGET', P .. 'job:' .. ids[i], 'state', 'dropped', 'ready_at',
-      'created_at')
+    local j = redis.pcall('HMGET', P .. 'job:' .. ids[i], 'state', 'ready_at', 'created_at')
     looks = looks + 1
-    if j[1] == 'pending' and not j[2] then return age(j[3] or j[4]) end
+    if j[1] == 'pending' then return age(j[2] or j[3]) end
   end
   return 0
 end
