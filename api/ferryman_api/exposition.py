@@ -1,5 +1,5 @@
 """Metric families as text. prometheus_client makes an object of every sample, which takes 100 ms
-for 200 queues and types with their histograms; lines made at once take 5 ms.
+for 200 pairs of queue and type with their histograms; texts filled in at one go take 5 ms.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from ferryman.store.meters import Histogram
 
 
 class Family(NamedTuple):
-    """One metric: `name` without `_total`, `kind` as Prometheus calls it, a line per sample."""
+    """One metric: `name` without `_total`, `kind` as Prometheus calls it, a line per sample (or
+    several in one text)."""
 
     name: str
     kind: str
@@ -57,13 +58,14 @@ def histogram(
     name: str, about: str, bounds: Sequence[str], rows: Iterable[tuple[str, Histogram]]
 ) -> Family:
     """Rows of (labels, histogram); no labels: "". `bounds` in seconds, the last one "inf"."""
-    ends = [f'le="{le(bound)}"}} ' for bound in bounds]
-    lines: list[str] = []
-    for labels, (counts, total) in rows:
-        start, own = f"{name}_bucket{{{labels}" + ("," if labels else ""), f"{{{labels}}}"
-        lines += [f"{start}{end}{n}" for end, n in zip(ends, counts, strict=True)]
-        lines.append(f"{name}_count{own if labels else ''} {counts[-1]}")
-        lines.append(f"{name}_sum{own if labels else ''} {total!r}")
+    # Filled in at one go, the labels last: line by line it would take three times as long.
+    form = [f'{name}_bucket{{\0,le="{le(bound)}"}} %d' for bound in bounds]
+    text = "\n".join([*form, f"{name}_count{{\0}} %d", f"{name}_sum{{\0}} %r"])
+    plain = text.replace("{\0,", "{").replace("{\0}", "")
+    lines = [
+        ((text if labels else plain) % (*counts, counts[-1], total)).replace("\0", labels)
+        for labels, (counts, total) in rows
+    ]
     return Family(name, "histogram", about, lines)
 
 

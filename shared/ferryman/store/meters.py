@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
+from math import isfinite
+from operator import add
 from typing import Any, NamedTuple
 
-from ferryman.job import number
 from ferryman.store import records
 from ferryman.store.records import Stats
 
@@ -41,8 +42,7 @@ class Histogram(NamedTuple):
     def __add__(self, other: object) -> Histogram:
         if not isinstance(other, Histogram):
             return NotImplemented
-        pairs = zip(self.counts, other.counts, strict=True)
-        return Histogram(tuple(a + b for a, b in pairs), self.sum + other.sum)
+        return Histogram(tuple(map(add, self.counts, other.counts)), self.sum + other.sum)
 
 
 class Meter(NamedTuple):
@@ -87,6 +87,9 @@ class Reading:
     """Bytes used, and at most (0: no limit); None where the server may not be asked."""
 
 
+LONGEST = 20
+"""Digits; no counter of Redis has more."""
+
 PAIRS = 200
 """Queues and types that have a meter, at most; lua/include/meter.lua has the same."""
 
@@ -123,7 +126,7 @@ _DURATIONS = {outcome: _names(f"duration:{outcome}", RUN) for outcome in OUTCOME
 
 def _meter(pair: str, flat: Sequence[bytes]) -> Meter:
     raw = dict(zip(flat[::2], flat[1::2], strict=True))
-    counts = {name: _count(value) for name, value in raw.items() if not name.endswith(b":sum")}
+    counts = {name: int(n) for name, n in raw.items() if n.isdigit() and len(n) < LONGEST}
     queue, _, job_type = pair.partition(":")
     return Meter(
         queue,
@@ -140,7 +143,7 @@ def _histogram(
     raw: Mapping[bytes, bytes], counts: Mapping[bytes, int], names: Sequence[bytes]
 ) -> Histogram:
     up_to = accumulate(map(counts.get, names[:-1], repeat(0)))
-    return Histogram(tuple(up_to), max(0.0, _number(raw.get(names[-1]))))
+    return Histogram(tuple(up_to), max(0.0, _number(raw.get(names[-1], b"0"))))
 
 
 def _hands(workers: Sequence[Any], known: set[str]) -> Hands:
@@ -172,16 +175,9 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def _count(raw: bytes) -> int:
-    """A count; never below 0, for counters only grow."""
+def _number(raw: bytes) -> float:
     try:
-        return max(0, int(raw))
-    except ValueError:
-        return 0
-
-
-def _number(raw: bytes | None) -> float:
-    try:
-        return number((raw or b"0").decode("ascii", "replace"))
+        value = float(raw)
     except ValueError:
         return 0.0
+    return value if isfinite(value) else 0.0
