@@ -1,4 +1,4 @@
-"""One log line and one id for every request."""
+"""One log line and one id for every request, which is counted too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 
 from ferryman import logs
 from ferryman.traceparent import read
+from ferryman_api.traffic import Traffic
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,7 +23,7 @@ ERROR = "ferryman.error"
 """Keys of the WSGI environment: the request's id, its `Trace` if it has one, and what its line says
 went wrong."""
 
-QUIET = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+QUIET = frozenset({"/health", "/livez", "/readyz", "/metrics", "/metrics/process"})
 """Asked every few seconds by machines: their lines are for debugging only."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -33,8 +34,8 @@ log = structlog.get_logger()
 class AccessLog:
     """Wraps an application. As hooks of Flask the same costs three times as much."""
 
-    def __init__(self, app: WSGIApplication) -> None:
-        self._app = app
+    def __init__(self, app: WSGIApplication, traffic: Traffic) -> None:
+        self._app, self._traffic = app, traffic
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
@@ -46,7 +47,9 @@ class AccessLog:
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             headers.append(("X-Request-Id", request_id))
-            _write(environ, int(status[:3]), time.perf_counter() - began)
+            code, seconds = int(status[:3]), time.perf_counter() - began
+            self._traffic.answered(environ, code, seconds)
+            _write(environ, code, seconds)
             return start_response(status, headers, *rest)
 
         return self._app(environ, start)

@@ -13,6 +13,7 @@ from ferryman_api.bodies import Problem
 from ferryman_api.context import Api
 from ferryman_api.metrics import installed_version
 from ferryman_api.routes import health, jobs, metrics, openapi, stats
+from ferryman_api.traffic import Traffic
 
 TIMEOUT, TRIES = 0.5, 2
 """Redis may cost a request 1 s. A health check that waits for a thread behind such requests
@@ -38,10 +39,11 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.settings = settings or config.load()
     app.store = store or Store(app.settings, timeout=TIMEOUT, tries=TRIES)
     app.probe = Store(app.settings, app.store.keys, timeout=PROBE_TIMEOUT, tries=1)
+    app.traffic = Traffic()
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # a redirect would be HTML
     for room in (jobs, stats, health, metrics, openapi):
         app.register_api(room.routes)
     app.register_error_handler(Exception, problems.answer)
-    app.wsgi_app = AccessLog(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's docs do
+    app.wsgi_app = AccessLog(app.wsgi_app, app.traffic)  # type: ignore[method-assign]  # as Flask's docs do
     return app

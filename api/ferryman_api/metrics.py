@@ -10,20 +10,14 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from itertools import accumulate
 
 from ferryman.errors import StoreUnavailable
 from ferryman.lifecycle import State
-from ferryman.store import Stats, Store
-
-BUCKETS = (".005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60 120 300 600 1800").split()
-"""Upper bounds of job_processing_duration_seconds in seconds; lua/finish.lua has the same list."""
+from ferryman.store import Reading, Stats, Store
+from ferryman.store.meters import RUN, Histogram
+from ferryman_api import labelled
+from ferryman_api.exposition import Family, counter, gauge, histogram, labels
 
 COUNTERS = {
     "created": "Jobs accepted",
@@ -56,26 +50,25 @@ class Scrape:
 
     def __init__(self, store: Store) -> None:
         began = time.perf_counter()
-        self.stats: Stats | None = None
+        self.reading: Reading | None = None
         """None when Redis did not answer."""
         with contextlib.suppress(StoreUnavailable):
-            self.stats = store.stats()
+            self.reading = store.scrape()
+        self._max_pending = store.settings.max_pending
         self._took = time.perf_counter() - began
 
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
-        if self.stats is not None:
-            yield from _jobs(self.stats)
-            yield _durations(self.stats)
-            yield from _gauges(self.stats)
-        up = int(self.stats is not None)
-        yield GaugeMetricFamily("ferryman_redis_up", "Whether Redis answered", up)
-        yield GaugeMetricFamily(
-            "ferryman_scrape_duration_seconds", "Time this read of Redis took", self._took
-        )
-        build = GaugeMetricFamily("ferryman_build_info", "The version", labels=["version"])
-        build.add_metric([installed_version()], 1)
-        yield build
+    def families(self) -> Iterator[Family]:
+        """Everything there is to show."""
+        if self.reading is not None:
+            yield from _jobs(self.reading.stats)
+            yield _durations(self.reading.stats)
+            yield from _gauges(self.reading.stats)
+            yield from labelled.families(self.reading, self._max_pending)
+        up = int(self.reading is not None)
+        yield gauge("ferryman_redis_up", "Whether Redis answered", up)
+        yield gauge("ferryman_scrape_duration_seconds", "Time this read of Redis took", self._took)
+        build = labels({"version": installed_version()})
+        yield gauge("ferryman_build_info", "The version", [(build, 1)])
 
 
 @cache
@@ -87,73 +80,52 @@ def installed_version() -> str:
         return "0"
 
 
-def _jobs(stats: Stats) -> Iterator[Metric]:
+def _jobs(stats: Stats) -> Iterator[Family]:
     for name, about in COUNTERS.items():
-        total = stats.events.get(f"{name}_total", 0)
-        yield CounterMetricFamily(f"jobs_{name}_total", about, total)
+        yield counter(f"jobs_{name}", about, stats.events.get(f"{name}_total", 0))
     for name, about in EVENTS.items():
-        total = stats.events.get(f"{name}_total", 0)
-        yield CounterMetricFamily(f"ferryman_jobs_{name}_total", about, total)
-    refused = CounterMetricFamily(
-        "ferryman_jobs_refused_total", "Jobs refused for want of room", labels=["reason"]
-    )
+        yield counter(f"ferryman_jobs_{name}", about, stats.events.get(f"{name}_total", 0))
     total, memory = (stats.events.get(f"refused_{name}", 0) for name in ("total", "memory_total"))
-    refused.add_metric(["memory"], memory)
-    refused.add_metric(["queue"], total - memory)
-    yield refused
+    yield counter(
+        "ferryman_jobs_refused",
+        "Jobs refused for want of room",
+        [('reason="memory"', memory), ('reason="queue"', total - memory)],
+    )
 
 
-def _durations(stats: Stats) -> Metric:
-    buckets, below = [], 0
-    for bound in BUCKETS:
-        below += stats.durations.get(f"{float(bound):g}", 0)
-        buckets.append((repr(float(bound)), float(below)))  # as OpenMetrics writes it: 1.0
-    buckets.append(("+Inf", float(below + stats.durations.get("inf", 0))))
-    return HistogramMetricFamily(
+def _durations(stats: Stats) -> Family:
+    counts = accumulate(stats.durations.get(f"{float(bound):g}", 0) for bound in RUN)
+    return histogram(
         "job_processing_duration_seconds",
         "How long the runs took that ended well",
-        buckets,
-        stats.duration_sum,
+        RUN,
+        [("", Histogram(tuple(counts), stats.duration_sum))],
     )
 
 
-def _gauges(stats: Stats) -> Iterator[Metric]:
-    size = GaugeMetricFamily(
-        "queue_size", "Jobs by state; pending is all that wait", labels=["state"]
+def _gauges(stats: Stats) -> Iterator[Family]:
+    size = {"pending": stats.waiting, "dlq": stats.dlq_size} | {
+        state.value: stats.states[state]
+        for state in (State.RUNNING, State.COMPLETED, State.FAILED, State.SCHEDULED)
+    }
+    yield gauge(
+        "queue_size",
+        "Jobs by state; pending is all that wait",
+        [(labels({"state": state}), n) for state, n in size.items()],
     )
-    size.add_metric(["pending"], stats.waiting)
-    size.add_metric(["dlq"], stats.dlq_size)
-    for state in (State.RUNNING, State.COMPLETED, State.FAILED, State.SCHEDULED):
-        size.add_metric([state], stats.states[state])
-    yield size
-    jobs = GaugeMetricFamily(
-        "ferryman_queue_jobs", "Jobs by queue and state", labels=["queue", "state"]
-    )
-    paused = GaugeMetricFamily("ferryman_queue_paused", "1: nothing is started", labels=["queue"])
-    for queue, counts in stats.queues.items():
-        paused.add_metric([queue], counts["paused"])
-        for state in State:
-            jobs.add_metric([queue, state], counts[state])
-    yield jobs
-    yield paused
-    yield GaugeMetricFamily("ferryman_workers", "Worker processes on the roll", stats.workers)
-    yield GaugeMetricFamily(
+    yield gauge(
         "ferryman_worker_claim_age_seconds",
         "Time since a worker heard Redis last: the longest of all; 10 and less is well",
         stats.claim_age,
     )
-    yield CounterMetricFamily(
+    yield counter(
         "ferryman_data_replaced",
         "Workers that found other data behind the address they work on",
         stats.events.get("replaced_total", 0),
     )
-    yield GaugeMetricFamily(
+    yield gauge(
         "ferryman_memory_gate", "1: Redis is nearly full, no new jobs", int(stats.memory_gate)
     )
     if stats.violations is not None:
-        yield GaugeMetricFamily(
-            "ferryman_invariant_violations", "Found by the last check", stats.violations
-        )
-        yield GaugeMetricFamily(
-            "ferryman_check_age_seconds", "Time since the last check", stats.check_age
-        )
+        yield gauge("ferryman_invariant_violations", "Found by the last check", stats.violations)
+        yield gauge("ferryman_check_age_seconds", "Time since the last check", stats.check_age)

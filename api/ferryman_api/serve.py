@@ -31,6 +31,7 @@ ENDPOINTS = (
     "GET /livez",
     "GET /readyz",
     "GET /metrics",
+    "GET /metrics/process",
     "GET /openapi.json",
 )
 

@@ -50,6 +50,18 @@ def by_queue(state: str) -> str:
     return f'sum by (queue) (ferryman_queue_jobs{{queue=~"$queue", state="{state}"}})'
 
 
+def events(event: str, by: str) -> str:
+    """Events a second of the chosen queues, by a label."""
+    series = f'ferryman_jobs_total{{event=~"{event}", queue=~"$queue"}}'
+    return f"sum by ({by}) (rate({series}[$__rate_interval]))"
+
+
+def slowest(share: float, metric: str, by: str, where: str = "") -> str:
+    """The time that so many of the observations stay under, by a label."""
+    buckets = f"rate({metric}_bucket{{{where}}}[$__rate_interval])"
+    return f"histogram_quantile({share}, sum by (le, {by}) ({buckets}))"
+
+
 def quantile(share: float) -> str:
     buckets = "job_processing_duration_seconds_bucket[$__rate_interval]"
     return f"histogram_quantile({share}, sum by (le) (rate({buckets})))"
@@ -65,7 +77,12 @@ OVERVIEW = [
         'max(queue_size{state="dlq"})',
         "given up; they lie there until dealt with",
     ),
-    stat("Workers", "short", "max(ferryman_workers)", "child processes on the roll"),
+    stat(
+        "Workers",
+        "short",
+        'max(ferryman_workers{state="running"})',
+        "child processes; not those that stop or are lost",
+    ),
     stat(
         "Time to work it off",
         "s",
@@ -117,9 +134,54 @@ OVERVIEW = [
         ("set aside", "sum(increase(ferryman_jobs_quarantined_total[5m]))"),
         about="In five minutes. Flat at zero is right.",
     ),
+    lines(
+        "Runs per second by how they end",
+        "cps",
+        (
+            "{{outcome}}",
+            "sum by (outcome) (rate(ferryman_job_duration_seconds_count[$__rate_interval]))",
+        ),
+    ),
+    lines(
+        "Memory of Redis",
+        "bytes",
+        ("used", "max(ferryman_redis_used_memory_bytes)"),
+        ("at most", "max(ferryman_redis_max_memory_bytes)"),
+        about="At most 0: no limit is set.",
+    ),
+    lines(
+        "Requests per second",
+        "reqps",
+        (
+            "{{method}} {{route}}",
+            "sum by (method, route) (rate(ferryman_http_requests_total[$__rate_interval]))",
+        ),
+        about="Of all API processes.",
+    ),
+    lines(
+        "Time of a request, p95",
+        "s",
+        (
+            "{{method}} {{route}}",
+            slowest(0.95, "ferryman_http_request_duration_seconds", "method, route"),
+        ),
+        about="A long poll takes as long as its client asked for.",
+    ),
 ]
 
 QUEUES = [
+    lines(
+        "Oldest ready job",
+        "s",
+        ("{{queue}}", 'max by (queue) (ferryman_queue_latency_seconds{queue=~"$queue"})'),
+        about="How long it has waited. Paused queues too.",
+    ),
+    lines(
+        "Wait until started, p95",
+        "s",
+        ("{{queue}}", slowest(0.95, "ferryman_job_wait_seconds", "queue", 'queue=~"$queue"')),
+        about="From ready to started: without delays and waits for a retry.",
+    ),
     lines("Ready", "short", ("{{queue}}", by_queue("pending"))),
     lines("Running", "short", ("{{queue}}", by_queue("running"))),
     lines(
@@ -127,9 +189,6 @@ QUEUES = [
         "short",
         ("{{queue}}", by_queue("scheduled")),
         about="Delayed jobs and retries.",
-    ),
-    lines(
-        "Failed", "short", ("{{queue}}", by_queue("failed")), about="Jobs whose state is failed."
     ),
     lines(
         "Completed per second",
@@ -140,6 +199,45 @@ QUEUES = [
             '{queue=~"$queue", state="completed"}[$__rate_interval]))',
         ),
         about="A revived job moves back: short dips are possible.",
+    ),
+    lines(
+        "Slots",
+        "short",
+        (
+            "{{queue}} {{state}}",
+            'sum by (queue, state) (ferryman_worker_slots{queue=~"$queue"})',
+        ),
+        about="Of the workers that serve a queue; those of several queues count for each.",
+    ),
+    lines(
+        "Share of the limit in use",
+        "percentunit",
+        (
+            "{{queue}}",
+            'sum by (queue) (ferryman_queue_jobs{queue=~"$queue", '
+            'state=~"pending|scheduled|blocked"})'
+            " / (max by (queue) (ferryman_queue_limit) > 0)",
+        ),
+        about="At 100 % new jobs are refused.",
+    ),
+    lines(
+        "Dead letters",
+        "short",
+        ("{{queue}}", 'max by (queue) (ferryman_dlq_jobs{queue=~"$queue"})'),
+    ),
+    lines(
+        "Oldest dead letter",
+        "s",
+        ("{{queue}}", 'max by (queue) (ferryman_dlq_oldest_seconds{queue=~"$queue"})'),
+    ),
+    lines(
+        "Runs taken from silent workers",
+        "short",
+        (
+            "{{queue}}",
+            'sum by (queue) (increase(ferryman_leases_expired_total{queue=~"$queue"}[5m]))',
+        ),
+        about="In five minutes. Flat at zero is right.",
     ),
     lines(
         "Paused",
@@ -167,6 +265,52 @@ QUEUES = [
     ),
 ]
 
+TYPES = [
+    lines("Completed per second", "cps", ("{{type}}", events("completed", "type"))),
+    lines(
+        "Share of runs that fail",
+        "percentunit",
+        ("{{type}}", f"{events('failed', 'type')} / ({events('failed|completed', 'type')} > 0)"),
+    ),
+    lines(
+        "Run time of runs that ended well, p95",
+        "s",
+        (
+            "{{type}}",
+            slowest(
+                0.95,
+                "ferryman_job_duration_seconds",
+                "type",
+                'queue=~"$queue", outcome="completed"',
+            ),
+        ),
+    ),
+    lines(
+        "From created to the end, p95",
+        "s",
+        ("{{type}}", slowest(0.95, "ferryman_job_total_seconds", "type")),
+        about="With delays, waits and retries; of all queues.",
+    ),
+    lines("Created per second", "cps", ("{{type}}", events("created", "type"))),
+    lines("Given up per second", "cps", ("{{type}}", events("dead", "type"))),
+    lines(
+        "Slots in use on average",
+        "short",
+        (
+            "{{type}}",
+            "sum by (type) (rate(ferryman_job_duration_seconds_sum"
+            '{queue=~"$queue"}[$__rate_interval]))',
+        ),
+        about="Seconds of run time a second: what takes the workers' time.",
+    ),
+    lines(
+        "What happens, per second",
+        "cps",
+        ("{{event}}", events(".+", "event")),
+        about="Of the chosen queues.",
+    ),
+]
+
 QUEUE_VARIABLE = {
     "name": "queue",
     "label": "Queue",
@@ -184,6 +328,7 @@ QUEUE_VARIABLE = {
 DASHBOARDS = {
     "overview": ("Ferryman", OVERVIEW, []),
     "queues": ("Ferryman: queues", QUEUES, [QUEUE_VARIABLE]),
+    "types": ("Ferryman: types", TYPES, [QUEUE_VARIABLE]),
 }
 """File: title, panels, variables."""
 

@@ -54,6 +54,10 @@ class Keys:
     def queue(self, queue: str) -> str:
         return f"{self.prefix}queue:{queue}"
 
+    def meter(self, pair: bytes) -> bytes:
+        """`pair`: a queue and a type with a colon between, as it stands in `labels`."""
+        return f"{self.prefix}metrics:".encode() + pair
+
     def idem(self, key: str) -> str:
         return f"{self.prefix}idem:{key}"
 

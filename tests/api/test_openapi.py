@@ -61,6 +61,7 @@ def test_the_codes_of_each_operation(document):
         "GET /livez": {"200", "500"},
         "GET /readyz": {"200", "500", "503"},
         "GET /metrics": {"200", "500", "503"},
+        "GET /metrics/process": {"200", "500"},
         "GET /openapi.json": {"200", "500"},
     }
 

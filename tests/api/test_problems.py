@@ -72,7 +72,7 @@ def test_a_bug_in_every_route_is_500(app, client, monkeypatch, post):
     def broken(*_):
         raise RuntimeError
 
-    for verb in ("enqueue", "get", "recent", "delete", "revive", "stats"):
+    for verb in ("enqueue", "get", "recent", "delete", "revive", "stats", "scrape"):
         monkeypatch.setattr(app.store, verb, broken)
     monkeypatch.setattr(app.probe, "ping", broken)
     for method, path in [

@@ -222,7 +222,7 @@ def test_prometheus_has_the_right_values_and_no_rule_in_error(system: System) ->
         "jobs_failed_total": stats["failed"],
         "jobs_dlq_total": 1,
         'queue_size{state="dlq"}': 1,
-        "ferryman_workers": 1,
+        'ferryman_workers{state="running"}': 1,
         "ferryman_redis_up": 1,
     }
 

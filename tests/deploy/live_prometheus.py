@@ -35,9 +35,19 @@ FLAT = {
     "Moves per second: released",
     "Moves per second: returned",
     "Paused",
+    "Runs taken from silent workers",
+    "Memory of Redis: at most",
 }
 """What stays at zero while all goes well; every other line of every panel has to move."""
 
+
+RESTLESS = {
+    "ferryman_scrape_duration_seconds",
+    "ferryman_redis_used_memory_bytes",
+    "ferryman_dlq_oldest_seconds",
+    "ferryman_worker_claim_age_seconds",
+}
+"""What moves while nothing happens."""
 
 Labels = frozenset[tuple[str, str]]
 
@@ -64,8 +74,8 @@ class Watched:
         config = yaml.safe_load((ROOT / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [self._quick_rules(folder, name) for name in config["rule_files"]]
-        [job] = config["scrape_configs"]
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{self.port}"]}]
+        for job in config["scrape_configs"]:
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{self.port}"]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         command = [
             find("prometheus") or "prometheus",
@@ -114,13 +124,12 @@ class Watched:
         return [(r["metric"], float(r["value"][1])) for r in data["result"]] if data else []
 
     def metrics(self) -> dict[Labels, float]:
-        """What /metrics says, without the one figure that differs at every look."""
+        """What /metrics says, without the figures that differ at every look."""
         with urlopen(f"{self.api}/metrics", timeout=10) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         samples = [sample for family in families for sample in family.samples]
         found = {key({"__name__": s.name, **s.labels}): s.value for s in samples}
-        del found[key({"__name__": "ferryman_scrape_duration_seconds"})]
-        return found
+        return {sample: n for sample, n in found.items() if not RESTLESS & {*dict(sample).values()}}
 
     def alert(self, name: str) -> str:
         """inactive, pending or firing."""

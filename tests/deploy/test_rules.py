@@ -14,17 +14,24 @@ from tests.deploy.tools import ROOT
 
 from ferryman.lifecycle import State
 from ferryman.store import Store
+from ferryman.store.meters import EVENTS, OUTCOMES, WAIT
+from ferryman_api.exposition import le
 from ferryman_api.metrics import Scrape
+from ferryman_api.traffic import Traffic
 
 RUNBOOKS = ROOT / "docs/runbooks"
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 WORDS = set(
     """
     by on and or unless absent count deriv histogram_quantile increase le max min_over_time rate
-    sum queue state instance job
+    sum queue state instance job type event outcome method route
     """.split()
 )
 """What a query has besides the names of metrics: PromQL's words, and the labels we use."""
+
+
+ENDS = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
+"""What the samples of a family are called."""
 
 
 def rules(name: str) -> list[dict[str, Any]]:
@@ -69,12 +76,10 @@ def test_every_page_has_its_alert_and_every_alert_its_test() -> None:
 
 
 def test_every_name_a_query_asks_for_exists(store: Store) -> None:
-    samples = [sample for family in Scrape(store).collect() for sample in family.samples]
-    there = {sample.name for sample in samples} | RECORDED | {"up"}
-    # These have samples only once a queue exists.
-    there |= {"ferryman_queue_jobs", "ferryman_queue_paused"}
-    families = {family.name for family in Scrape(store).collect()}
-    assert {"ferryman_queue_jobs", "ferryman_queue_paused"} <= families
+    families = Scrape(store).families()
+    there = {name + end for name, kind, _, _ in families for end in ENDS[kind]} | RECORDED | {"up"}
+    of_processes = [(f.name, f.type) for f in Traffic().registry.collect()]
+    there |= {name + end for name, kind in of_processes for end in ENDS[kind]}
     asked = set().union(*map(names, queries()))
     assert "jobs_created_total" in asked
     assert asked - there == set()
@@ -83,7 +88,25 @@ def test_every_name_a_query_asks_for_exists(store: Store) -> None:
 def test_every_state_a_query_asks_for_exists() -> None:
     asked = {word for query in queries() for word in re.findall(r'state=~?"([^"]+)"', query)}
     states = {state for word in asked for state in word.split("|")}
-    assert states - {*State, "dlq"} == set()
+    assert states - {*State, "dlq", "busy", "idle", "stopping", "lost"} == set()
+
+
+def test_every_event_and_outcome_a_query_asks_for_exists() -> None:
+    asked = {
+        (label, word)
+        for query in queries()
+        for label, text in re.findall(r'(event|outcome)=~?"([^"]+)"', query)
+        for word in text.split("|")
+    }
+    there = {("event", e) for e in (*EVENTS, ".+")} | {("outcome", o) for o in OUTCOMES}
+    assert asked
+    assert asked <= there
+
+
+def test_the_bound_the_wait_alerts_ask_for_is_one_of_the_histogram() -> None:
+    asked = {bound for query in queries() for bound in re.findall(r'le="([^"]+)"', query)}
+    assert asked
+    assert asked <= {le(bound) for bound in WAIT}
 
 
 def test_the_dashboards_are_what_the_script_makes() -> None:

@@ -26,7 +26,10 @@ FIELDS = ["state", "type", "queue", "priority", "payload", "attempt", "failures"
           "worker", "max_attempts", "timeout", "backoff", "created_at", "started_at",
           "completed_at", "run_at", "expires_at", "updated_at", "tags", "meta", "error", "errors",
           "result", "settled", "alone", "dropped", "deleted", "lies_in", "stale", "unheard",
-          "cancel_requested", "deadline", "digest", "idempotency_key", "progress"]  # fmt: skip
+          "cancel_requested", "deadline", "digest", "idempotency_key", "progress",
+          "ready_at"]  # fmt: skip
+METER = ["created", "started", "completed", "failed", "deduplicated", "wait:0.01", "wait:sum",
+         "duration:completed:0.01", "duration:completed:sum", "total:inf", "total:sum"]  # fmt: skip
 STATES = [b"pending", b"scheduled", b"running", b"completed", b"failed", b"cancelled", b"blocked"]
 WHOLE = ("stats", "workers", "reaped", "queues", "scheduled", "finished", "recent", "dlq", "meta",
          "quarantine", "wake", "upkeep")  # fmt: skip
@@ -61,6 +64,7 @@ class Vandal:
             (16, self.field), (10, self.remove), (12, self.spoil), (12, self.foreign),
             (10, self.double), (8, self.count), (6, self.vanish), (4, self.score),
             (4, self.expire), (6, self.turn), (3, self.lead), (3, self.roll), (3, self.pause),
+            (5, self.meter),
         ]  # fmt: skip
         for _ in range(self.chance.choice([1, 1, 2, 3])):
             self.chance.choices([a for _, a in acts], [w for w, _ in acts])[0]()
@@ -167,6 +171,20 @@ class Vandal:
         if name not in self.damage.spoiled:
             self.raw.hset(self.key(name), counter, value)
             self.damage.note("count", name, f"{counter.decode()}={value[:30]!r}")
+
+    def meter(self) -> None:
+        """What is no number in a meter, or no pair among the labels."""
+        name = self.chance.choice(["metrics:q1:noop", "metrics:q2:noop", "labels"])
+        if name in self.damage.spoiled:
+            return
+        if name == "labels":
+            element = self.element()
+            self.raw.sadd(self.key(name), element)
+            self.damage.note("add", name, repr(element[:30]))
+            return
+        counter, value = self.chance.choice(METER), self.chance.choice(JUNK)
+        self.raw.hset(self.key(name), counter, value)
+        self.damage.note("count", name, f"{counter}={value[:30]!r}")
 
     def vanish(self) -> None:
         names = self.names()

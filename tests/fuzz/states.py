@@ -185,6 +185,7 @@ class States:
             ("progress", lambda: store.progress(worker, some[1], 1, 0.5, "x")),
             ("tally", lambda: store.tally(some[0], {"2026-01-01": {"a": 1}})),
             ("stats", store.stats),
+            ("scrape", store.scrape),
             ("recent", lambda: store.facets([i for _, i in store.recent(None, 50)])),
             ("dead", lambda: store.dead(None, 10)),
             ("get", lambda: store.get_many(ids)),

@@ -45,6 +45,23 @@ def test_a_stop_under_load_loses_nothing_and_charges_nothing(
     assert charged(site, ids) == []
 
 
+def test_a_worker_that_drains_is_shown_as_stopping(site: Site) -> None:
+    worker = site.worker()
+    gate = site.gate()
+    site.await_running(site.hold(gate))
+
+    def shown() -> tuple[int, int]:
+        hands = site.store.scrape().hands
+        return hands.running, hands.stopping
+
+    until(lambda: shown() == (1, 0))
+    worker.signal(signal.SIGTERM)
+    until(lambda: shown() == (0, 1))
+    gate.touch()
+    assert worker.ended() == 0
+    until(lambda: shown() == (0, 0))
+
+
 def test_running_jobs_may_end_within_the_drain(site: Site) -> None:
     worker = site.worker()
     gate = site.gate()

@@ -96,6 +96,7 @@ def test_every_key_is_in_the_catalogue_with_its_type(life):
         ("Fields of `job:<id>`", "job:<id>"),
         ("Fields of `worker:<worker>`", "worker:<worker>"),
         ("Fields of `stats`", "stats"),
+        ("Fields of `metrics:<queue>:<type>`", "metrics:<queue>:<type>"),
         ("Fields of `meta` and `audit`", "meta"),
         ("Fields of `meta` and `audit`", "audit"),
     ],

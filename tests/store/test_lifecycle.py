@@ -60,13 +60,13 @@ def attempt_verb(world, hand, verb):
 
 
 def whereabouts(world):
-    """All there is to say about jobs; not the roll, nor how often something was refused."""
+    """All there is to say about jobs; not the roll, the meters, or how often one was refused."""
     keys = dict(world.snapshot().keys)
     stats = keys.pop("stats", None)
     counters = dict(stats.value) if stats else {}
     counters.pop("fenced_total", None)
-    roll = ("worker:", "workers", "reaped", "meta", "queues")
-    return {name: key for name, key in keys.items() if not name.startswith(roll)}, counters
+    left_out = ("worker:", "workers", "reaped", "meta", "queues", "labels", "metrics:")
+    return {name: key for name, key in keys.items() if not name.startswith(left_out)}, counters
 
 
 @pytest.mark.parametrize(("state", "verb"), PAIRS)

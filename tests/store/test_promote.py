@@ -12,7 +12,7 @@ def test_a_due_job_goes_to_the_tail_of_its_level(world):
     assert changed == {
         "scheduled": {},
         "pending:default:high": ["b", "a"],
-        "job:a": {"state": "pending", "updated_at": 0},
+        "job:a": {"state": "pending", "updated_at": 0, "ready_at": 0},
         "stats": {"scheduled": -1, "pending": 1, "promoted_total": 1},
         "queue:default": {"scheduled": -1, "pending": 1},
     }

@@ -321,6 +321,25 @@ class Verbs(RuleBasedStateMachine):
         assert stats["fenced_total"] == self.settled["refused"]
         assert stats["retried_total"] == self.settled["retry"]
         assert stats["quarantined_total"] == len(now.value("quarantine", []))
+        check_meters(now, stats)
+
+
+def check_meters(now, stats):
+    """All queues and types together are what the counters without labels say."""
+    meters = Counter()
+    for name, fields in now.of_kind("hash").items():
+        if name.startswith("metrics:"):
+            meters.update({field: float(n) for field, n in fields.items()})
+
+    def observed(kind):
+        return sum(n for f, n in meters.items() if f.startswith(kind) and not f.endswith(":sum"))
+
+    for event in ("created", "failed", "retried", "expired", "recovered", "snoozed", "released"):
+        assert meters[event] == stats[f"{event}_total"], event
+    assert meters["completed"] == stats["processed_total"] == observed("duration:completed")
+    assert meters["dead"] == stats["dlq_total"]
+    assert meters["started"] == observed("wait:")
+    assert meters["completed"] + meters["dead"] + meters["cancelled"] == observed("total:")
 
 
 def check_place(job_id, job, entries, scheduled, dead, paused):

@@ -31,6 +31,7 @@ def test_the_first_crash_runs_again_at_once_and_alone(world):
             "error": "gone",
             "errors": [{"attempt": 1, "worker": "w", "error": "gone", "failed_at": 0}],
             "updated_at": 0,
+            "ready_at": 0,
         },
         "stats": {"running": -1, "pending": 1, "recovered_total": 1},
         "queue:default": {"running": -1, "pending": 1},
@@ -243,7 +244,7 @@ def test_what_was_begun_for_a_silent_worker_unheard_goes_back_to_the_head_unchar
         "worker:w": None,
         "reaped": {"w": 0},
         "pending:default:normal": ["a", "b"],
-        "job:a": {"state": "pending", "updated_at": 0},
+        "job:a": {"state": "pending", "updated_at": 0, "ready_at": 0},
         "stats": {"running": -1, "pending": 1, "returned_total": 1},
         "queue:default": {"running": -1, "pending": 1},
     }

@@ -14,6 +14,7 @@ def test_release_returns_the_job_to_the_head_and_charges_nothing(world):
             "settled": 1,
             "settled_by": "release",
             "updated_at": 0,
+            "ready_at": 0,
         },
         "stats": {"running": -1, "pending": 1, "released_total": 1},
         "queue:default": {"running": -1, "pending": 1},

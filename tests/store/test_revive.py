@@ -27,6 +27,7 @@ def test_a_dead_letter_runs_again(world):
             "deadline": None,
             "run_at": None,
             "updated_at": 0,
+            "ready_at": 0,
         },
         "stats": {"failed": -1, "pending": 1, "revived_total": 1},
         "queue:default": {"failed": -1, "pending": 1},
@@ -66,6 +67,7 @@ def test_a_completed_job_runs_again_and_no_longer_expires(world):
             "started_at": None,
             "deadline": None,
             "updated_at": 0,
+            "ready_at": 0,
             "stale": 1,
             "ttl": None,
         },
@@ -81,7 +83,13 @@ def test_a_dropped_id_is_only_unmarked(world):
     with world.changes() as changed:
         assert world.store.revive("a") is State.CANCELLED
     assert changed == {
-        "job:a": {"state": "pending", "dropped": None, "completed_at": None, "updated_at": 0},
+        "job:a": {
+            "state": "pending",
+            "dropped": None,
+            "completed_at": None,
+            "updated_at": 0,
+            "ready_at": 0,
+        },
         "stats": {"cancelled": -1, "pending": 1, "revived_total": 1},
         "queue:default": {"cancelled": -1, "pending": 1},
     }

@@ -284,7 +284,7 @@ class Supervisor:
         there = [c for c in self.children.values() if c.ready]
         busy = {c.worker: c.board.busy() for c in there}
         ages = {c.worker: round(c.board.claim_age(), 3) for c in there}
-        self._tell_upkeep("roster", busy=busy, ages=ages)
+        self._tell_upkeep("roster", busy=busy, ages=ages, stopping=self.stop_at is not None)
 
     def _tell_upkeep(self, kind: str, **content: Any) -> None:
         if self.upkeep is not None:
@@ -349,6 +349,7 @@ class Supervisor:
 
     def _stop(self, drain: float) -> None:
         self.stop_at = time.monotonic() + drain
+        self.roster_at = 0.0  # the next beat says so
         for child in self.children.values():
             child.link.send("stop", drain=drain)
 

@@ -78,6 +78,7 @@ class Upkeep:
         self.store = Store(settings, timeout=WAKE + 3.0, tries=1)
         self.busy: dict[str, int] = {}
         self.ages: dict[str, float] = {}
+        self.stopping = False
         self.heard = time.monotonic()
         self.answered = 0.0
         self.rounds: dict[str, float] = {}
@@ -127,6 +128,7 @@ class Upkeep:
         match message["kind"]:
             case "roster":
                 self.busy, self.ages = dict(message["busy"]), dict(message["ages"])
+                self.stopping = message["stopping"]
                 self.heard = time.monotonic()
             case "types":
                 self.types = dict(message["types"])
@@ -156,7 +158,7 @@ class Upkeep:
             return  # the supervisor is frozen: nobody would kill a run past its limit
         busy = self.busy
         beat = self.beats.beat(
-            self.supervisor, busy, self.settings.queues, self.ages, self.instance
+            self.supervisor, busy, self.settings.queues, self.ages, self.instance, self.stopping
         )
         self.answered = time.monotonic()
         self._compare(beat.instance)

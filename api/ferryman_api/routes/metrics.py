@@ -10,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from ferryman.store import Stats
 from ferryman_api.answers import Answer, as_json
 from ferryman_api.context import api
+from ferryman_api.exposition import text
 from ferryman_api.metrics import Scrape
 from ferryman_api.problems import PROBLEM, documented
 
@@ -24,17 +25,33 @@ _JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/Totals"}}
     responses={
         200: {"description": "the counters", "content": _TEXT | _JSON},
         **documented(),
-        503: {"description": "Redis away: ferryman_redis_up 0", "content": _TEXT | PROBLEM},
+        503: {"description": "Redis away, for who asks for JSON", "content": PROBLEM},
     },
 )
 def metrics() -> Answer:
-    """Give every counter to Prometheus; three of them as JSON to who asks for JSON."""
+    """Give every counter to Prometheus; three of them as JSON to who asks for JSON.
+
+    While Redis is away the text has little more than `ferryman_redis_up 0`.
+    """
     if asks_for_json():
         return as_json(totals(api().store.stats()))
-    scrape = Scrape(api().store)
+    _, content_type = choose_encoder(request.headers.get("Accept", ""))
+    is_open = content_type.startswith("application/openmetrics-text")
+    said = text(Scrape(api().store).families(), is_open)
+    return Answer(said, content_type=content_type)
+
+
+@routes.get(
+    "/metrics/process",
+    responses={
+        200: {"description": "what this process was asked", "content": _TEXT},
+        **documented(),
+    },
+)
+def process() -> Answer:
+    """Give the HTTP requests this process has answered; Redis is not asked."""
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-    status = 200 if scrape.stats else 503
-    return Answer(encoder(scrape), status, content_type=content_type)
+    return Answer(encoder(api().traffic.registry), content_type=content_type)
 
 
 def asks_for_json() -> bool:

@@ -18,13 +18,13 @@ ROOM = 1_000
 
 TYPES = {
     "stats": "hash", "meta": "hash", "audit": "hash", "scheduled": "zset", "workers": "zset",
-    "reaped": "zset", "queues": "set", "dlq": "list", "finished": "list", "recent": "list",
-    "quarantine": "list", "wake": "list", "events": "stream", "upkeep": "string",
+    "reaped": "zset", "queues": "set", "labels": "set", "dlq": "list", "finished": "list",
+    "recent": "list", "quarantine": "list", "wake": "list", "events": "stream", "upkeep": "string",
 }  # fmt: skip
 FAMILIES = {
     "job": "hash", "queue": "hash", "worker": "hash", "stats": "hash", "pending": "list",
     "held": "list", "running": "list", "cancel": "list", "idem": "string", "analytics": "hash",
-    "tallied": "string",
+    "tallied": "string", "metrics": "hash",
 }  # fmt: skip
 """Types of keys by their whole name, and by the word before the first colon."""
 

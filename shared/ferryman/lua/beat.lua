@@ -2,13 +2,14 @@
 -- beat: a supervisor renews the leases of its children and looks around, in one call.
 -- KEYS[1] prefix
 -- ARGV head (W: the supervisor), then lease in seconds, instance the caller worked on ('' when it
---   knows none), workers, (worker, busy, seconds since it heard Redis | '')..., queue...
+--   knows none), 1 while it stops, workers, (worker, busy, seconds since it heard Redis | '')...,
+--   queue...
 -- Returns {leads upkeep (1|0), {1|0 per worker; 0: reaped, its lease is lost},
 --   {worker, id asked to stop, ...}, {worker past its lease, its beat, ...},
 --   jobs of the queues that wait to run alone, instance of these data | ''}.
 -- @include head
 -- @include gate
-local lease, known_instance, n = now + tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local lease, known_instance, n = now + tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[7])
 local alive, cancels, late, alone = {}, {}, {}, 0
 local instance = redis.call('HGET', P .. 'meta', 'instance') or ''
 
@@ -25,13 +26,14 @@ local function stop_requests(worker)
   end
 end
 
-for i = 7, 6 + 3 * n, 3 do
+for i = 8, 7 + 3 * n, 3 do
   local worker = ARGV[i]
   local known = redis.call('ZSCORE', P .. 'workers', worker)
   if known then
     redis.call('ZADD', P .. 'workers', stamp(lease), worker)
     redis.call('HINCRBY', P .. 'worker:' .. worker, 'beat', 1)
     redis.call('HSET', P .. 'worker:' .. worker, 'busy', ARGV[i + 1])
+    if ARGV[6] == '1' then redis.call('HSET', P .. 'worker:' .. worker, 'stopping', 1) end
     if ARGV[i + 2] ~= '' then
       redis.call('HSET', P .. 'worker:' .. worker, 'claim_age', ARGV[i + 2])
     end
@@ -49,7 +51,7 @@ for _, worker in ipairs(expired) do
   late[#late + 1] = worker
   late[#late + 1] = redis.call('HGET', P .. 'worker:' .. worker, 'beat') or ''
 end
-for i = 7 + 3 * n, #ARGV do
+for i = 8 + 3 * n, #ARGV do
   alone = alone + redis.call('LLEN', P .. 'pending:' .. ARGV[i] .. ':alone')
 end
 -- The upkeep lease only saves work: every step of upkeep may run anywhere, any number of times.

@@ -6,6 +6,7 @@
 -- Returns OK (1) or LOST (0) per job.
 -- @include head
 -- @include count
+-- @include observe
 -- @include settle
 -- @include errors
 local answer = {}
@@ -21,6 +22,9 @@ for i = 4, #ARGV, 5 do
     shift(j.queue, 'running', 'failed')
     count('failed_total')
     count('dlq_total')
+    add(j.meter, 'failed')
+    ran(j.meter, 'failed', j.key)
+    ended(j.meter, 'dead', j.created_at)
     status = OK
   end
   answer[#answer + 1] = status

@@ -6,6 +6,7 @@
 -- Returns the state the job was in, or 'missing'; from the worker OK (1) or LOST (0).
 -- @include head
 -- @include count
+-- @include observe
 -- @include settle
 -- @include cancelled
 -- @include erase
@@ -17,20 +18,22 @@ local function stopped()
   local j, status = mine(id, attempt, 'cancel')
   if not j then return status end
   redis.call('HSET', job, 'settled', attempt, 'settled_by', 'cancel')
-  cancelled(id, j.queue, 'running', j.dropped)
+  ran(j.meter, 'cancelled', job)
+  cancelled(id, j.queue, 'running', j.dropped, j.meter, j.created_at)
   return OK
 end
 
 local function asked()
-  local j = redis.call('HMGET', job, 'state', 'queue', 'worker', 'dropped', 'deleted')
+  local j = redis.call('HMGET', job, 'state', 'queue', 'worker', 'dropped', 'deleted', 'type',
+    'created_at')
   local state, queue = j[1], j[2] or 'default'
   if not state or j[5] then return 'missing' end
   if state == 'pending' then
     redis.call('HINCRBY', job, 'dropped', 1)
-    cancelled(id, queue, state, true)
+    cancelled(id, queue, state, true, meter(queue, j[6]), j[7])
   elseif state == 'scheduled' then
     redis.call('ZREM', P .. 'scheduled', id)
-    cancelled(id, queue, state, j[4])
+    cancelled(id, queue, state, j[4], meter(queue, j[6]), j[7])
   elseif state == 'running' and redis.call('HSETNX', job, 'cancel_requested', NOW) == 1 then
     if j[3] then redis.call('RPUSH', P .. 'cancel:' .. j[3], id) end
   end

@@ -10,6 +10,7 @@
 -- (the id goes to the held list), and its own lost reply (an id begins once).
 -- @include head
 -- @include count
+-- @include observe
 -- @include push
 -- @include cancelled
 -- @include vanish
@@ -30,9 +31,10 @@ local function remove(id) return redis.call('LREM', RUNNING, 1, id) end
 -- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job.
 local NAMES = {'state', 'attempt', 'type', 'payload', 'queue', 'priority', 'failures', 'crashes',
   'max_attempts', 'timeout', 'backoff', 'tags', 'meta', 'traceparent',
-  'worker', 'dropped', 'expires_at', 'alone'}
+  'worker', 'dropped', 'expires_at', 'alone', 'created_at', 'ready_at'}
 local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 5, 6, 8, 10
 local TRACEPARENT, WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 14, 15, 16, 17, 18, 14
+local CREATED_AT, READY_AT = 19, 20
 
 local function give_back(id, j)
   surplus[#surplus + 1] = {id = id, queue = j[QUEUE], priority = j[PRIORITY], alone = j[ALONE]}
@@ -76,15 +78,23 @@ local function start(id, job, j)
   -- The worker may be gone and never hear of it; see recover. Once a job: poison is to be charged.
   if newest > 0 then redis.call('HSETNX', job, 'unheard', attempt) end
   shift(j[QUEUE], 'pending', 'running')
+  local m = meter(j[QUEUE], j[TYPE])
+  m.started = (m.started or 0) + 1
+  observe(m, 'wait', WAIT, since(j[READY_AT] or j[CREATED_AT]))
   hand_out(id, attempt, j)
 end
+
+-- Queues of a proper name: each is looked at once, which saves 0.2 us a job.
+local proper = {}
 
 -- What makes a record no job; what a run does not need may be damaged, the worker parks it.
 local function unfit(j)
   if not j[TYPE] then return 'no type' end
   local attempt, queue = j[ATTEMPT], j[QUEUE]
   if attempt and (#attempt > 15 or not string.find(attempt, '^%d+$')) then return 'no attempt' end
+  if proper[queue] then return end
   if string.find(queue, '[^%w._-]') or queue == '' then return 'no queue' end
+  proper[queue] = true
 end
 
 -- No client makes an id of more than 128 bytes (nor has a child's board room for more): what hangs
@@ -116,8 +126,10 @@ local function begin(id)
     quarantine(id, 'running:' .. W, 'in a list, but ' .. j[STATE])
   elseif j[EXPIRES_AT] and (tonumber(j[EXPIRES_AT]) or now + 1) <= now then
     remove(id)
-    cancelled(id, j[QUEUE], 'pending')
+    local m = meter(j[QUEUE], j[TYPE])
+    cancelled(id, j[QUEUE], 'pending', nil, m, j[CREATED_AT])
     count('expired_total')
+    add(m, 'expired')
   elseif free == 0 or is_paused(j[QUEUE]) then
     count('returned_total')
     give_back(id, j)

@@ -3,7 +3,7 @@
 -- KEYS[1] prefix
 -- ARGV head, then max_pending, cap of `recent`, seconds an idempotency key lives, jobs; per job:
 --   id, queue, priority, delay | '', run_at | '', idempotency key | '', digest | '', fields,
---   (field, value)...
+--   (field, value)..., `type` the first
 -- Returns {'OK', id, is_new, ...}, {'CONFLICT', nth}, {'FULL', queue, limit} or {'MEMORY'}. What is
 --   refused for want of room is counted; nothing else is written.
 -- Races with a repeat of itself: the same id or key is answered with the first job.
@@ -22,7 +22,7 @@ local function read_jobs()
     jobs[n] = {
       id = ARGV[at], queue = ARGV[at + 1], priority = ARGV[at + 2], delay = tonumber(ARGV[at + 3]),
       run_at = tonumber(ARGV[at + 4]), key = ARGV[at + 5], digest = ARGV[at + 6],
-      first = at + 8, last = last,
+      first = at + 8, last = last, type = ARGV[at + 9],
     }
     at = last + 1
   end
@@ -78,7 +78,8 @@ local function write(job)
   end
   recent = redis.call('LPUSH', P .. 'recent', job.id)
   shift(job.queue, nil, state)
-  count('created_total')
+  local m = meter(job.queue, job.type)
+  m.created = (m.created or 0) + 1
 end
 
 local function refused(n, why)
@@ -107,8 +108,9 @@ for queue, n in pairs(more) do
   if not fits then return refused(fresh, {'FULL', queue, limit}) end
 end
 for _, job in ipairs(jobs) do
-  if job.is_new then write(job) end
+  if job.is_new then write(job) else add(meter(job.queue, job.type), 'deduplicated') end
 end
+count('created_total', fresh)
 if unseen[1] then redis.call('SADD', P .. 'queues', unpack(unseen)) end
 if recent > RECENT_CAP then redis.call('LTRIM', P .. 'recent', 0, RECENT_CAP - 1) end
 write_counts()

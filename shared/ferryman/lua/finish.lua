@@ -7,18 +7,24 @@
 -- @include head
 -- @include count
 -- @include settle
+-- @include observe
 -- @include erase
 -- @include forget
--- Upper bounds of job_processing_duration_seconds; ferryman.metrics reads the same list.
-local BUCKETS = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
-local seconds, answer, finished, names = 0, {}, {}, {}
+local answer, finished = {}, {}
 
-local function observe(duration)
-  seconds = seconds + duration
-  local nth = 1
-  while BUCKETS[nth] and duration > BUCKETS[nth] do nth = nth + 1 end
-  names[nth] = names[nth] or 'duration_le_' .. (BUCKETS[nth] or 'inf')
-  count(names[nth])
+-- The runs of this call by their time, whatever their queue and type.
+local function count_durations()
+  local seconds = 0
+  for _, types in pairs(meters) do
+    for _, m in pairs(types) do
+      local h = m['duration:completed']
+      seconds = seconds + h.sum
+      for nth, bound in ipairs(RUN) do
+        if h[nth] then count('duration_le_' .. bound, h[nth]) end
+      end
+    end
+  end
+  redis.call('HINCRBYFLOAT', P .. 'stats', 'duration_sum', stamp(seconds))
 end
 
 for i = 4, #ARGV, 4 do
@@ -32,7 +38,8 @@ for i = 4, #ARGV, 4 do
     if not j.dropped then redis.call('EXPIRE', j.key, RETENTION) end
     finished[#finished + 1] = id
     shift(j.queue, 'running', 'completed')
-    observe(tonumber(ARGV[i + 3]))
+    observe(j.meter, 'duration:completed', RUN, tonumber(ARGV[i + 3]))
+    ended(j.meter, 'completed', j.created_at)
     status = OK
   end
   answer[#answer + 1] = status
@@ -40,7 +47,7 @@ end
 if finished[1] then
   count('processed_total', #finished)
   redis.call('LPUSH', P .. 'finished', unpack(finished))
-  redis.call('HINCRBYFLOAT', P .. 'stats', 'duration_sum', stamp(seconds))
+  count_durations()
 end
 forget()
 write_counts()

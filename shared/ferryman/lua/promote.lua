@@ -6,6 +6,7 @@
 -- Races with itself on another worker and with cancel: ZREM lets one of them win.
 -- @include head
 -- @include count
+-- @include observe
 -- @include push
 -- @include cancelled
 -- @include quarantine
@@ -16,7 +17,7 @@ local alone = 0
 local function promote(id)
   local job = P .. 'job:' .. id
   local j = redis.pcall('HMGET', job, 'state', 'queue', 'priority', 'alone', 'expires_at',
-    'dropped')
+    'dropped', 'type', 'created_at')
   redis.call('ZREM', P .. 'scheduled', id)
   if j.err or j[1] ~= 'scheduled' then
     local reason = j.err and 'not a hash' or j[1] and 'is ' .. j[1] or 'no such job'
@@ -24,10 +25,12 @@ local function promote(id)
   end
   local queue = j[2] or 'default'
   if (tonumber(j[5]) or now + 1) <= now then
+    local m = meter(queue, j[7])
     count('expired_total')
-    return cancelled(id, queue, 'scheduled', j[6])
+    add(m, 'expired')
+    return cancelled(id, queue, 'scheduled', j[6], m, j[8])
   end
-  redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
+  redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW, 'ready_at', NOW)
   push('RPUSH', id, queue, j[3], j[4])
   shift(queue, 'scheduled', 'pending')
   count('promoted_total')

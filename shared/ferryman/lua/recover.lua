@@ -10,6 +10,7 @@
 -- Races with the worker, if it lives: reaped, it begins nothing more and settles nothing moved on.
 -- @include head
 -- @include count
+-- @include observe
 -- @include push
 -- @include schedule
 -- @include cancelled
@@ -19,28 +20,37 @@
 local RUNNING, CRASHES, AGAIN = P .. 'running:' .. W, 3, 5
 local recovered, buried, alone = 0, 0, 0
 local lease, ends = tonumber(ARGV[7]), redis.call('ZSCORE', P .. 'workers', W)
-local last_heard = lease and ends and tonumber(ends) - lease
+ends = ends and tonumber(ends)
+local last_heard = lease and ends and ends - lease
+-- Its lease was over: nobody saw it die. Noted for the calls that take the rest of its list.
+local is_late = ends and ends < now or redis.call('HGET', P .. 'worker:' .. W, 'late') == '1'
 
 local function crash(id, job, j)
   local crashes = whole(j[5]) + 1
   local queue = j[3] or 'default'
+  local m = meter(queue, j[11])
   redis.call('HSET', job, 'crashes', crashes, 'error', ARGV[6],
     'errors', with_error(j[7], '{"attempt":' .. whole(j[10]) .. ',' .. string.sub(ARGV[5], 2)))
+  ran(m, 'crashed', job)
+  if is_late then add(m, 'lease_expired') end
   if j[8] then
-    cancelled(id, queue, 'running', j[9])
+    cancelled(id, queue, 'running', j[9], m, j[12])
   elseif crashes >= CRASHES then
     redis.call('HSET', job, 'state', 'failed', 'completed_at', NOW)
     redis.call('LPUSH', P .. 'dlq', id)
     shift(queue, 'running', 'failed')
     count('failed_total')
     count('dlq_total')
+    add(m, 'failed')
+    ended(m, 'dead', j[12])
     buried = buried + 1
   else
     recovered = recovered + 1
     count('recovered_total')
+    add(m, 'recovered')
     redis.call('HSET', job, 'alone', 1, 'updated_at', NOW)
     if crashes == 1 then
-      redis.call('HSET', job, 'state', 'pending')
+      redis.call('HSET', job, 'state', 'pending', 'ready_at', NOW)
       push('LPUSH', id, queue, j[4], true)
       shift(queue, 'running', 'pending')
       alone = alone + 1
@@ -54,7 +64,7 @@ end
 
 -- Begun behind a wait (claim) that nobody may have been left to hear of: excused once a job.
 local function is_unheard(j)
-  return last_heard and j[11] and j[11] == j[10] and (tonumber(j[12]) or 0) > last_heard
+  return last_heard and j[13] and j[13] == j[10] and (tonumber(j[14]) or 0) > last_heard
     and not j[8]
 end
 
@@ -66,7 +76,8 @@ end
 local function settle(id)
   local job = P .. 'job:' .. id
   local j = redis.pcall('HMGET', job, 'state', 'worker', 'queue', 'priority', 'crashes', 'alone',
-    'errors', 'cancel_requested', 'dropped', 'attempt', 'unheard', 'started_at')
+    'errors', 'cancel_requested', 'dropped', 'attempt', 'type', 'created_at', 'unheard',
+    'started_at')
   if j.err or not j[1] then
     quarantine(id, 'running:' .. W, j.err and 'not a hash' or 'no such job')
   elseif j[9] then
@@ -74,7 +85,7 @@ local function settle(id)
   elseif j[1] == 'pending' then
     give_back(id, j)
   elseif j[1] == 'running' and j[2] == W and is_unheard(j) then
-    redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
+    redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW, 'ready_at', NOW)
     shift(j[3] or 'default', 'running', 'pending')
     give_back(id, j)
   elseif j[1] == 'running' and j[2] == W then
@@ -93,4 +104,6 @@ for _ = 1, tonumber(ARGV[4]) do
   settle(id)
 end
 write_counts()
-return {redis.call('LLEN', RUNNING), recovered, buried, alone}
+local left = redis.call('LLEN', RUNNING)
+if left > 0 and is_late then redis.call('HSET', P .. 'worker:' .. W, 'late', 1) end
+return {left, recovered, buried, alone}

@@ -6,6 +6,7 @@
 -- Returns OK (1) or LOST (0) per job. A job asked to stop meanwhile is cancelled instead.
 -- @include head
 -- @include count
+-- @include observe
 -- @include settle
 -- @include schedule
 -- @include cancelled
@@ -21,8 +22,11 @@ for i = 4, #ARGV, 6 do
     if ARGV[i + 5] ~= '' then redis.call('HSET', j.key, 'max_attempts', ARGV[i + 5]) end
     count('failed_total')
     count('retried_total')
+    add(j.meter, 'failed')
+    add(j.meter, 'retried')
+    ran(j.meter, 'failed', j.key)
     if j.cancel then
-      cancelled(id, j.queue, 'running', j.dropped)
+      cancelled(id, j.queue, 'running', j.dropped, j.meter, j.created_at)
     else
       redis.call('HSET', j.key, 'state', 'scheduled', 'run_at', stamp(due))
       schedule(id, due)

@@ -18,7 +18,7 @@ if state == 'failed' then redis.call('LREM', P .. 'dlq', 1, id) end
 redis.call('PERSIST', job)
 redis.call('HDEL', job, 'failures', 'crashes', 'error', 'result', 'completed_at',
   'started_at', 'run_at', 'expires_at', 'deadline', 'progress', 'progress_note', 'cancel_requested')
-redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW)
+redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW, 'ready_at', NOW)
 if ARGV[5] == '1' then redis.call('HSET', job, 'payload', ARGV[6]) end
 if not j[4] then
   redis.call('HDEL', job, 'alone')

@@ -5,6 +5,7 @@
 -- Returns OK (1) or LOST (0) per job. A job asked to stop meanwhile is cancelled instead.
 -- @include head
 -- @include count
+-- @include observe
 -- @include settle
 -- @include schedule
 -- @include cancelled
@@ -15,13 +16,15 @@ for i = 4, #ARGV, 3 do
   if j then
     local due = now + tonumber(ARGV[i + 2])
     redis.call('HSET', j.key, 'settled', attempt, 'settled_by', 'snooze', 'updated_at', NOW)
+    ran(j.meter, j.cancel and 'cancelled' or 'snoozed', j.key)
     if j.cancel then
-      cancelled(id, j.queue, 'running', j.dropped)
+      cancelled(id, j.queue, 'running', j.dropped, j.meter, j.created_at)
     else
       redis.call('HSET', j.key, 'state', 'scheduled', 'run_at', stamp(due))
       schedule(id, due)
       shift(j.queue, 'running', 'scheduled')
       count('snoozed_total')
+      add(j.meter, 'snoozed')
     end
     status = OK
   end

@@ -8,7 +8,7 @@
 -- @include head
 -- Scripts that only read cannot set aside what lies in their way: a look at what they read does.
 local READ = {
-  LLEN = {'dlq', 'recent', 'finished', 'quarantine', 'wake'}, SCARD = {'queues'},
+  LLEN = {'dlq', 'recent', 'finished', 'quarantine', 'wake'}, SCARD = {'queues', 'labels'},
   ZCARD = {'scheduled', 'workers', 'reaped'}, HLEN = {'stats', 'meta', 'audit'},
 }
 

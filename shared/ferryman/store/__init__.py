@@ -1,5 +1,6 @@
 """The only room that talks to Redis. `Store` for everyone, `Port` for a worker's child."""
 
+from ferryman.store.meters import Reading
 from ferryman.store.port import Port
 from ferryman.store.records import (
     Accepted,
@@ -20,6 +21,7 @@ __all__ = [
     "Forgetting",
     "Port",
     "Promotion",
+    "Reading",
     "Recovery",
     "Stats",
     "Store",

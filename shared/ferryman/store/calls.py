@@ -132,10 +132,11 @@ class Calls:
         queues: Sequence[str],
         ages: Mapping[str, float] | None = None,
         instance: str = "",
+        stopping: bool = False,
     ) -> Call:
         heard = ages or {}
         args: list[Arg] = [part for w, n in busy.items() for part in (w, n, heard.get(w, ""))]
-        head = (self.settings.lease, instance, len(busy))
+        head = (self.settings.lease, instance, int(stopping), len(busy))
         return self._call("beat", supervisor, *head, *args, *queues)
 
     def forget(self) -> Call:
@@ -155,6 +156,9 @@ class Calls:
 
     def stats(self) -> Call:
         return self._call("stats", "")
+
+    def scrape(self) -> Call:
+        return self._call("scrape", "")
 
 
 def _or_empty(value: float | None) -> Arg:

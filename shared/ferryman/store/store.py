@@ -30,10 +30,11 @@ from ferryman.errors import (
 from ferryman.job import Draft, Job
 from ferryman.keys import Keys
 from ferryman.lifecycle import State
-from ferryman.store import records
+from ferryman.store import meters, records
 from ferryman.store.calls import Arg, Call, Calls
 from ferryman.store.connect import as_unavailable, encoded, first_word, is_lost_connection, pool
 from ferryman.store.connections import Connections
+from ferryman.store.meters import Reading
 from ferryman.store.records import Accepted, Beat, Forgetting, Promotion, Recovery, Stats
 from ferryman.store.scripts import scripts
 
@@ -183,12 +184,14 @@ class Store:
         queues: Sequence[str],
         ages: Mapping[str, float] | None = None,
         instance: str = "",
+        stopping: bool = False,
     ) -> Beat:
         """Renew the leases of a supervisor's workers and look around.
 
         `ages`: seconds since each heard Redis. `instance`: the data the caller worked on so far.
+        `stopping`: it claims no more and waits for the runs to end.
         """
-        call = self.calls.beat(supervisor, busy, queues, ages, instance)
+        call = self.calls.beat(supervisor, busy, queues, ages, instance, stopping)
         leads, alive, cancels, late, alone, now_on = self._run(call)
         names = [_id(v) for v in cancels]
         return Beat(
@@ -280,6 +283,14 @@ class Store:
     def stats(self) -> Stats:
         """Every counter at one moment."""
         return records.stats(self._run(self.calls.stats()))
+
+    def scrape(self) -> Reading:
+        """Everything `/metrics` shows; each meter, and all the rest, at one moment."""
+        reply = self._run(self.calls.scrape())
+        named = meters.pairs(reply)
+        rows = self._pipeline([("HGETALL", self.keys.meter(pair)) for pair in named])
+        hashes = [() if isinstance(row, RedisError) else row for row in rows]
+        return meters.reading(reply, dict(zip(named, hashes, strict=True)))
 
     def ping(self) -> None:
         """Return when Redis answers; StoreUnavailable when it does not."""

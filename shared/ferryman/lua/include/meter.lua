@@ -1,0 +1,51 @@
+-- What happens to jobs, by queue and type: summed over the call and written once per field that
+-- changed, by write_meters(). At most PAIRS pairs have a hash of their own: what comes later, and
+-- what has an odd name, is written as `other`, so that nobody can fill Redis with labels.
+local PAIRS, OTHER, meters = 200, 'other:other', {}
+local last_queue, last_type, last_meter
+
+-- The jobs of one call are mostly of one pair: the meter of the last one is at hand.
+local function meter(queue, job_type)
+  if queue == last_queue and job_type == last_type then return last_meter end
+  local types = meters[queue] or {}
+  meters[queue] = types
+  local m = types[job_type or ''] or {}
+  types[job_type or ''] = m
+  last_queue, last_type, last_meter = queue, job_type, m
+  return m
+end
+
+local function add(m, event) m[event] = (m[event] or 0) + 1 end
+
+-- The pair's name in `labels` and in its key; no queue has a colon in its name.
+local function label(queue, job_type)
+  local pair = queue .. ':' .. job_type
+  if redis.call('SISMEMBER', P .. 'labels', pair) == 1 then return pair end
+  local plain = #queue <= 64 and string.find(queue, '^[%w._-]+$')
+    and #job_type <= 128 and string.find(job_type, '^[%w._:/-]+$')
+  -- One place is kept for `other`.
+  if not plain or redis.call('SCARD', P .. 'labels') >= PAIRS - 1 then pair = OTHER end
+  redis.call('SADD', P .. 'labels', pair)
+  return pair
+end
+
+local function write_meter(key, m)
+  for field, n in pairs(m) do
+    if type(n) == 'number' then
+      redis.call('HINCRBY', key, field, n)
+    else
+      redis.call('HINCRBYFLOAT', key, field .. ':sum', stamp(n.sum))
+      for nth, bound in ipairs(n.bounds) do
+        if n[nth] then redis.call('HINCRBY', key, field .. ':' .. bound, n[nth]) end
+      end
+    end
+  end
+end
+
+local function write_meters()
+  for queue, types in pairs(meters) do
+    for job_type, m in pairs(types) do
+      if next(m) then write_meter(P .. 'metrics:' .. label(queue, job_type), m) end
+    end
+  end
+end
