@@ -67,6 +67,7 @@ def test_running_jobs_may_end_within_the_drain(site: Site) -> None:
     gate = site.gate()
     jobs = [site.hold(gate), site.hold(gate, "hold_async")]
     site.await_running(*jobs)
+    site.await_listening(3)
     worker.signal(signal.SIGTERM)
     site.await_listening(0)
     late = site.enqueue("uppercase", {"input": "x"})
@@ -137,6 +138,7 @@ def test_a_signal_passed_on_to_the_group_and_the_worker_counts_once(site: Site) 
     gate = site.gate()
     job = site.hold(gate)
     site.await_running(job)
+    site.await_listening(3)
     worker.signal_all(signal.SIGTERM)
     worker.await_event("worker.stopping")
     worker.signal(signal.SIGTERM)
@@ -151,6 +153,7 @@ def test_a_child_told_to_stop_ends_its_runs_and_is_replaced(site: Site) -> None:
     gate = site.gate()
     job = site.hold(gate)
     site.await_running(job)
+    site.await_listening(3)  # else it may not have begun to, and be told too early
     old = job.job().worker
     os.kill(pid_of(old), signal.SIGTERM)
     site.await_listening(0)
