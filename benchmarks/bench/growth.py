@@ -147,6 +147,7 @@ def verbs(side: Side) -> dict[str, Callable[[], list[Call]]]:
         "beat": lambda: [calls.beat("bench", {side.worker: 1}, [QUEUE], {}, "")] * CALLS,
         "sweep": lambda: [calls.sweep(0)] * CALLS,
         "stats": lambda: [calls.stats()] * CALLS,
+        "scrape": lambda: [calls.scrape()] * CALLS,
         "enqueue-1000": lambda: [calls.enqueue(_drafts(1000))],
     }
 

@@ -288,6 +288,23 @@ def test_a_type_may_have_a_colon_and_is_told_from_its_queue(world):
     assert (one.queue, one.type) == ("q-1.x", "mail:send/now.v1_x-y")
 
 
+def test_labels_that_were_lost_come_back_with_the_next_job(world):
+    hand = world.running("a", "b")
+    hand.finish("a")
+    world.store.command("DEL", world.store.keys("labels"))
+    hand.finish("b")
+    assert world.store.scrape().meters == []
+    world.enqueue("c")
+    assert happened(world) == {"created": 3, "started": 2, "completed": 2}
+
+
+def test_what_has_no_place_leaves_no_key_of_its_own(world):
+    world.running("a", type="an odd name")
+    names = [n for n in world.snapshot().keys if n.startswith("metrics:")]
+    assert names == ["metrics:other:other"]
+    assert raw(world, "other:other")["started"] == "1"
+
+
 def test_every_pair_has_every_event_from_the_start(world):
     """A series that begins with its first event hides it from rate()."""
     world.enqueue("a")

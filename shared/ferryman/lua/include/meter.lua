@@ -29,7 +29,30 @@ local function label(queue, job_type)
   return pair
 end
 
-local function write_meter(key, m)
+local function an_event(m)
+  for event, n in pairs(m) do
+    if type(n) == 'number' then return event, n end
+  end
+end
+
+-- The key of a meter, one of its events written. An event that was there before says that the pair
+-- is among `labels`: to look would cost a script of one job 4 us. It is looked at again when a job
+-- is created, so that labels that were lost come back.
+local function begin_meter(queue, job_type, m)
+  local key = P .. 'metrics:' .. queue .. ':' .. job_type
+  local event, n = an_event(m)
+  local is_known = event and redis.call('HINCRBY', key, event, n) > n and not m.created
+  local own = is_known and key or P .. 'metrics:' .. label(queue, job_type)
+  if own ~= key then
+    redis.call('DEL', key)
+  elseif event then
+    m[event] = nil
+  end
+  return own
+end
+
+local function write_meter(queue, job_type, m)
+  local key = begin_meter(queue, job_type, m)
   for field, n in pairs(m) do
     if type(n) == 'number' then
       redis.call('HINCRBY', key, field, n)
@@ -45,7 +68,7 @@ end
 local function write_meters()
   for queue, types in pairs(meters) do
     for job_type, m in pairs(types) do
-      if next(m) then write_meter(P .. 'metrics:' .. label(queue, job_type), m) end
+      if next(m) then write_meter(queue, job_type, m) end
     end
   end
 end
