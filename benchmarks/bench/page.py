@@ -88,16 +88,9 @@ def _goal_rows(results: Results) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for goal in GOALS:
         found = goal.figure(results)
-        text = found.text(goal.digits) if found else _why(goal.row, results)
+        text = found.text(goal.digits) if found else NONE
         rows.append((goal.row, goal.what or NONE, goal.bound_text(), text, goal.verdict(results)))
     return rows
-
-
-def _why(row: str, results: Results) -> str:
-    """Not built: its neighbours were measured and it was not there."""
-    if "bulk" in row and results.names("http", OURS):
-        return "not built"
-    return "not built" if "GET" in row and results.names("growth", OURS) else NONE
 
 
 def _drains(results: Results) -> list[str]:

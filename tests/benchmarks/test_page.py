@@ -73,12 +73,6 @@ def test_the_worst_script_decides_about_growth() -> None:
     ).median == pytest.approx(1.3)
 
 
-def test_what_does_not_exist_yet_is_called_not_built() -> None:
-    measured = run(sample("http", "ferryman", requests_per_s=1.0))
-    row = next(line for line in page.render(measured).splitlines() if "POST /jobs/bulk" in line)
-    assert "not built" in row
-
-
 def test_every_contender_stands_in_the_page_with_its_guarantee() -> None:
     text = page.render(run())
     for contender in CONTENDERS:
