@@ -87,3 +87,26 @@ def test_a_closed_store_connects_again(own):
     before = client_id(own)
     own.close()
     assert client_id(own) > before
+
+
+def test_connections_may_be_lost_any_number_of_times(own):
+    """redis-py's pool would make a hundred, and no more, however few are left of them."""
+    for _ in range(150):
+        own.close()
+        own.ping()
+
+
+def test_more_threads_than_redis_py_has_connections_for_are_served(settings, keys, raw):
+    store = Store(settings, keys, timeout=10)
+    meeting = threading.Barrier(151)
+
+    def look(_):
+        meeting.wait(10)
+        return store.get_many(["a"])
+
+    with ThreadPoolExecutor(150) as threads:
+        looks = threads.map(look, range(150))
+        raw.execute_command("CLIENT", "PAUSE", 1500, "ALL")
+        meeting.wait(10)
+        assert list(looks) == [[]] * 150
+    store.close()

@@ -34,6 +34,9 @@ BLOCK = 2.0
 BLOCK_TIMEOUT = 5.0
 """Socket timeout of a blocking connection: over BLOCK, or every idle wait would be an error."""
 
+MOST_CONNECTIONS = 10_000
+"""As many as a stock server takes; redis-py's bound of 100 would fail calls of more threads."""
+
 REFUSALS = frozenset(
     "OOM LOADING BUSY READONLY MISCONF MASTERDOWN CLUSTERDOWN TRYAGAIN UNBLOCKED NOREPLICAS NOAUTH "
     "WRONGPASS NOPERM EXECABORT MOVED ASK".split()
@@ -50,6 +53,7 @@ def pool(settings: Settings, timeout: float) -> redis.ConnectionPool:
     over_tcp = not settings.redis_url.startswith("unix:")
     return redis.ConnectionPool.from_url(
         settings.redis_address,
+        max_connections=MOST_CONNECTIONS,
         protocol=2,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
@@ -66,8 +70,12 @@ def encoded(args: Sequence[Any]) -> list[Any]:
 
 
 def connection(source: redis.ConnectionPool) -> AbstractConnection:
-    """One connection outside the pool's keeping, not yet connected."""
-    return cast(AbstractConnection, source.make_connection())
+    """One connection outside the pool's keeping, not yet connected.
+
+    Not by `make_connection`: that counts what it makes and stops at the pool's bound, though all of
+    it may be gone.
+    """
+    return cast(AbstractConnection, source.connection_class(**source.connection_kwargs))
 
 
 @contextmanager
