@@ -11,6 +11,7 @@ from ferryman_api import problems
 from ferryman_api.access import AccessLog
 from ferryman_api.bodies import Problem
 from ferryman_api.context import Api
+from ferryman_api.marks import Marks
 from ferryman_api.metrics import installed_version
 from ferryman_api.routes import health, jobs, metrics, openapi, stats
 from ferryman_api.traffic import Traffic
@@ -39,7 +40,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.settings = settings or config.load()
     app.store = store or Store(app.settings, timeout=TIMEOUT, tries=TRIES)
     app.probe = Store(app.settings, app.store.keys, timeout=PROBE_TIMEOUT, tries=1)
-    app.traffic = Traffic()
+    app.traffic, app.marks = Traffic(), Marks()
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # a redirect would be HTML
     for room in (jobs, stats, health, metrics, openapi):

@@ -16,6 +16,7 @@ from ferryman.errors import InvalidJob
 from ferryman.store import Store
 from ferryman_api.answers import Answer
 from ferryman_api.bodies import NewJob, NewJobs, NewPayload, Totals
+from ferryman_api.marks import Marks
 from ferryman_api.traffic import Traffic
 
 
@@ -41,6 +42,7 @@ class Api(OpenAPI):
     probe: Store
     """A client of its own, so that what befell the other does not colour a health check."""
     traffic: Traffic
+    marks: Marks
 
     def generate_spec_json(self) -> None:
         """Build the description, with the models that routes name without handing them over."""

@@ -18,6 +18,7 @@ from ferryman.store import Reading, Stats, Store
 from ferryman.store.meters import RUN, Histogram
 from ferryman_api import labelled
 from ferryman_api.exposition import Family, counter, gauge, histogram, labels
+from ferryman_api.marks import Marks
 
 COUNTERS = {
     "created": "Jobs accepted",
@@ -48,12 +49,12 @@ EVENTS = {
 class Scrape:
     """One read of every counter, as metric families."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, marks: Marks) -> None:
         began = time.perf_counter()
         self.reading: Reading | None = None
         """None when Redis did not answer."""
         with contextlib.suppress(StoreUnavailable):
-            self.reading = store.scrape()
+            self.reading = store.scrape(marks.hold)
         self._max_pending = store.settings.max_pending
         self._took = time.perf_counter() - began
 

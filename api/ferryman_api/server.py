@@ -26,6 +26,7 @@ from ferryman.config import Settings
 from ferryman.job import encode
 from ferryman_api import problems
 from ferryman_api.listen import STALL
+from ferryman_api.marks import MEMORY
 
 STOP_TIMEOUT = 8
 """Seconds a request in flight may take after SIGTERM; everything has ended within 10."""
@@ -36,9 +37,6 @@ LAST_CALL = 100
 KEEPALIVE = 75
 """Seconds an idle connection stays open: longer than the 60 s of usual proxies, which would
 otherwise send a request into a connection that is just being closed."""
-
-MEMORY = "/dev/shm"  # noqa: S108 (gunicorn makes the file with mkstemp and unlinks it)
-"""A folder in memory, where the system has one."""
 
 log = structlog.get_logger()
 

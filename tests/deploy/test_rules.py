@@ -16,6 +16,7 @@ from ferryman.lifecycle import State
 from ferryman.store import Store
 from ferryman.store.meters import EVENTS, OUTCOMES, WAIT
 from ferryman_api.exposition import le
+from ferryman_api.marks import Marks
 from ferryman_api.metrics import Scrape
 from ferryman_api.traffic import Traffic
 
@@ -76,7 +77,7 @@ def test_every_page_has_its_alert_and_every_alert_its_test() -> None:
 
 
 def test_every_name_a_query_asks_for_exists(store: Store) -> None:
-    families = Scrape(store).families()
+    families = Scrape(store, Marks()).families()
     there = {name + end for name, kind, _, _ in families for end in ENDS[kind]} | RECORDED | {"up"}
     of_processes = [(f.name, f.type) for f in Traffic().registry.collect()]
     there |= {name + end for name, kind in of_processes for end in ENDS[kind]}

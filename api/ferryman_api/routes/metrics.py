@@ -37,7 +37,7 @@ def metrics() -> Answer:
         return as_json(totals(api().store.stats()))
     _, content_type = choose_encoder(request.headers.get("Accept", ""))
     is_open = content_type.startswith("application/openmetrics-text")
-    said = text(Scrape(api().store).families(), is_open)
+    said = text(Scrape(api().store, api().marks).families(), is_open)
     return Answer(said, content_type=content_type)
 
 

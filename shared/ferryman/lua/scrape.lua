@@ -7,7 +7,8 @@
 --   {queue, seconds its oldest ready job has waited (text), ...},
 --   {queue, seconds since its oldest dead letter died (text), ...},
 --   per worker of the first 1,000 {1 when its lease is over, stopping, slots, busy, queues},
---   {used memory, maxmemory} in bytes, empty where INFO may not be asked}.
+--   {used memory, maxmemory} in bytes, empty where INFO may not be asked, instance of these data |
+--   ''}.
 -- What takes long is looked at in part: HEADS entries of each list, LOOKS in all, LETTERS of
 -- the oldest dead letters. A queue that was not reached is left out.
 -- @include head
@@ -99,5 +100,6 @@ end
 
 local labels, counted = redis.pcall('SMEMBERS', P .. 'labels'), counters()
 local queues = counted[4]
+local instance = redis.pcall('HGET', P .. 'meta', 'instance')
 return {counted, labels.err and {} or labels, latencies(queues), oldest_dead(queues), workers(),
-  memory()}
+  memory(), type(instance) == 'string' and instance or ''}

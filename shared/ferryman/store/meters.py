@@ -6,7 +6,7 @@ and are added up here. What is no number counts as 0: the next script that adds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 from math import isfinite
@@ -96,22 +96,50 @@ PAIRS = 200
 
 def pairs(reply: Sequence[Any]) -> list[bytes]:
     """The meters named in the reply of the scrape script, in order."""
-    return sorted(reply[1])[:PAIRS]
+    return sorted(pair for pair in reply[1] if b":" in pair)[:PAIRS]
 
 
-def reading(reply: Sequence[Any], meters: Mapping[bytes, Sequence[bytes]]) -> Reading:
+Hashes = Mapping[bytes, Sequence[bytes]]
+"""Counters as Redis gives them: by hash, a flat list of fields and values."""
+
+Hold = Callable[[bytes, Hashes], Hashes]
+"""Gives the counters of these data (their instance) as they are to be shown."""
+
+STATS = b""
+"""Stands for the counters of all jobs among the names of pairs."""
+
+
+def as_it_is(_: bytes, hashes: Hashes) -> Hashes:
+    """The counters as they are."""
+    return hashes
+
+
+def reading(reply: Sequence[Any], meters: Hashes, hold: Hold = as_it_is) -> Reading:
     """The `Reading` in the reply of the scrape script and the hash of each pair."""
-    counters, _, latency, dead, workers, memory = reply
+    counters, _, latency, dead, workers, memory, instance = reply
+    rising, others = _rising(counters[0])
+    held = dict(hold(instance, {STATS: rising, **meters}))
+    counters = [[*others, *held.pop(STATS)], *counters[1:]]
     known = {_text(name) for name in counters[3][::2]}
     return Reading(
         stats=records.stats(counters),
-        meters=[_meter(_text(pair), flat) for pair, flat in meters.items()],
+        meters=[_meter(_text(pair), flat) for pair, flat in held.items()],
         latency=_seconds(latency),
         oldest_dead=_seconds(dead),
         limits=_limits(counters[3]),
         hands=_hands(workers, known),
         memory=(int(memory[0]), int(memory[1])) if memory else None,
     )
+
+
+def _rising(flat: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The fields of `stats` that only rise, and the others."""
+    rising: list[bytes] = []
+    others: list[bytes] = []
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        only_rises = name.endswith(b"_total") or name.startswith(b"duration_")
+        (rising if only_rises else others).extend((name, value))
+    return rising, others
 
 
 def _names(kind: str, bounds: Iterable[str]) -> tuple[bytes, ...]:

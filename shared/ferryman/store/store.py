@@ -284,13 +284,16 @@ class Store:
         """Every counter at one moment."""
         return records.stats(self._run(self.calls.stats()))
 
-    def scrape(self) -> Reading:
-        """Everything `/metrics` shows; each meter, and all the rest, at one moment."""
+    def scrape(self, hold: meters.Hold = meters.as_it_is) -> Reading:
+        """Everything `/metrics` shows; each meter, and all the rest, at one moment.
+
+        `hold` may show counters otherwise than they are.
+        """
         reply = self._run(self.calls.scrape())
         named = meters.pairs(reply)
         rows = self._pipeline([("HGETALL", self.keys.meter(pair)) for pair in named])
         hashes = [() if isinstance(row, RedisError) else row for row in rows]
-        return meters.reading(reply, dict(zip(named, hashes, strict=True)))
+        return meters.reading(reply, dict(zip(named, hashes, strict=True)), hold)
 
     def ping(self) -> None:
         """Return when Redis answers; StoreUnavailable when it does not."""
