@@ -48,7 +48,7 @@ def test_the_late_result_of_a_worker_that_was_given_up_is_refused(
 
 
 def test_a_worker_that_wakes_after_it_was_given_up_ends_what_it_runs(site: Site) -> None:
-    sleeper = site.worker(FERRYMAN_LEASE=3)
+    sleeper = site.worker(FERRYMAN_LEASE=3, NUM_WORKERS=2)  # full: it asks Redis nothing itself
     gate = site.gate()
     jobs = [site.hold(gate), site.hold(gate, "hold_async")]
     site.await_running(*jobs)

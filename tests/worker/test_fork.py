@@ -141,12 +141,15 @@ def test_a_stop_that_comes_before_a_forked_process_is_ready_still_ends_it(
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")
 def test_a_forked_process_dies_with_its_parent() -> None:
     reader, writer = os.pipe()
+    told, tell = os.pipe()
 
     def grandchild() -> None:
+        os.write(tell, b"x")
         time.sleep(60)
 
     def child() -> None:
         fork(grandchild)
+        os.read(told, 1)  # it is there: one that is not yet would see that its parent has gone
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert ended(fork(child)) == -signal.SIGKILL
