@@ -36,7 +36,7 @@ LISTS = [f"pending:{QUEUE}:{level}" for level in ("alone", "high", "normal", "lo
 SLOW_US = 5_000
 """SLOWLOG's threshold while single calls are measured."""
 
-ENTRY = '{"at":0,"error":"x"}'
+ENTRY = '{"attempt":1,"error":"x"}'
 READS = ("/stats", "/jobs?limit=50", "/dlq", "/metrics")
 
 
