@@ -199,7 +199,8 @@ def _compared(verb: str, small: Cost, large: Cost) -> Iterator[tuple[str, float]
     for nth, unit in enumerate(("us", "cpu_us")):
         yield f"{verb}:small_{unit}", small[nth]
         yield f"{verb}:large_{unit}", large[nth]
-        yield f"{verb}:ratio_{unit}", large[nth] / small[nth]
+        if small[nth]:  # the kernel may not have booked a few microseconds yet
+            yield f"{verb}:ratio_{unit}", large[nth] / small[nth]
 
 
 def _batch(side: Side, calls: list[Call], verb: str, slow: list[int]) -> Cost:
