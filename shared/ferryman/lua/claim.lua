@@ -28,13 +28,13 @@ end
 local function remove(id) return redis.call('LREM', RUNNING, 1, id) end
 
 -- The fields of a job: first those its worker gets, in this order, then those that only decide. The
--- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job.
-local NAMES = {'state', 'attempt', 'type', 'payload', 'queue', 'priority', 'failures', 'crashes',
-  'max_attempts', 'timeout', 'backoff', 'tags', 'meta', 'traceparent',
-  'worker', 'dropped', 'expires_at', 'alone', 'created_at', 'ready_at'}
+-- reply of HMGET is the row that is handed out: a table of names would cost 2 us a job. Most jobs
+-- have none but the first: the rest is asked for when there are more fields than these.
+local FIRST = {'state', 'attempt', 'type', 'payload', 'queue', 'priority', 'created_at'}
+local REST = {'failures', 'crashes', 'max_attempts', 'timeout', 'backoff', 'tags', 'meta',
+  'traceparent', 'worker', 'dropped', 'expires_at', 'alone', 'ready_at'}
 local STATE, ATTEMPT, TYPE, QUEUE, PRIORITY, CRASHES, TIMEOUT = 1, 2, 3, 5, 6, 8, 10
-local TRACEPARENT, WORKER, DROPPED, EXPIRES_AT, ALONE, SHOWN = 14, 15, 16, 17, 18, 14
-local CREATED_AT, READY_AT = 19, 20
+local TRACEPARENT, WORKER, DROPPED, EXPIRES_AT, ALONE, READY_AT, SHOWN = 14, 15, 16, 17, 18, 19, 14
 
 local function give_back(id, j)
   surplus[#surplus + 1] = {id = id, queue = j[QUEUE], priority = j[PRIORITY], alone = j[ALONE]}
@@ -45,7 +45,7 @@ end
 local function hand_out(id, attempt, j)
   free = free - 1
   j[1], j[2] = id, attempt
-  local last = SHOWN
+  local last = j[WORKER] == nil and PRIORITY or SHOWN
   if j[TRACEPARENT] then
     last = SHOWN + 1
     j[last] = redis.call('HGET', P .. 'job:' .. id, 'tracestate')
@@ -70,17 +70,17 @@ local function deadline(timeout)
   return deadlines[timeout]
 end
 
-local function start(id, job, j)
+local function start(id, job, j, created_at)
   local attempt = tonumber(j[ATTEMPT] or 0) + 1
   redis.call('HSET', job, 'state', 'running', 'attempt', attempt, 'worker', W, 'started_at', NOW,
-    'deadline', deadline(j[TIMEOUT]))
+    'deadline', deadline(j[TIMEOUT] or ''))
   if j[ALONE] and not j[CRASHES] then redis.call('HDEL', job, 'alone') end
   -- The worker may be gone and never hear of it; see recover. Once a job: poison is to be charged.
   if newest > 0 then redis.call('HSETNX', job, 'unheard', attempt) end
   shift(j[QUEUE], 'pending', 'running')
   local m = meter(j[QUEUE], j[TYPE])
   m.started = (m.started or 0) + 1
-  observe(m, 'wait', WAIT, since(j[READY_AT] or j[CREATED_AT]))
+  observe(m, 'wait', WAIT, since(j[READY_AT] or created_at))
   hand_out(id, attempt, j)
 end
 
@@ -97,22 +97,36 @@ local function unfit(j)
   proper[queue] = true
 end
 
+-- The record of a job and when it was created.
+local function fields(job)
+  local j = redis.pcall('HMGET', job, unpack(FIRST))
+  if j.err then return j end
+  local created_at, known = j[7], 0
+  for i = 1, 7 do
+    if j[i] then known = known + 1 end
+  end
+  j[7] = nil
+  if redis.call('HLEN', job) > known then
+    for i, value in ipairs(redis.call('HMGET', job, unpack(REST))) do j[6 + i] = value end
+  end
+  return j, created_at
+end
+
 -- No client makes an id of more than 128 bytes (nor has a child's board room for more): what hangs
 -- under a longer one could never be charged.
 local function read(id, job)
   if #id > 128 then return nil, 'no id of ours' end
-  local j = redis.pcall('HMGET', job, unpack(NAMES))
+  local j, created_at = fields(job)
   if j.err then return nil, 'not a hash' end
   if not j[STATE] then return nil, 'no such job' end
   j[QUEUE] = j[QUEUE] or 'default'
-  if not j[DROPPED] then return j, unfit(j) end
-  return j
+  return j, not j[DROPPED] and unfit(j) or nil, created_at
 end
 
 -- begin: the id lies in running:W and W is registered; what becomes of it depends on the job.
 local function begin(id)
   local job = P .. 'job:' .. id
-  local j, wrong = read(id, job)
+  local j, wrong, created_at = read(id, job)
   if wrong then
     remove(id)
     quarantine(id, 'running:' .. W, wrong)
@@ -127,14 +141,14 @@ local function begin(id)
   elseif j[EXPIRES_AT] and (tonumber(j[EXPIRES_AT]) or now + 1) <= now then
     remove(id)
     local m = meter(j[QUEUE], j[TYPE])
-    cancelled(id, j[QUEUE], 'pending', nil, m, j[CREATED_AT])
+    cancelled(id, j[QUEUE], 'pending', nil, m, created_at)
     count('expired_total')
     add(m, 'expired')
   elseif free == 0 or is_paused(j[QUEUE]) then
     count('returned_total')
     give_back(id, j)
   else
-    start(id, job, j)
+    start(id, job, j, created_at)
   end
 end
 

@@ -11,8 +11,10 @@ local function observe(m, kind, bounds, seconds)
     h = {sum = 0, bounds = bounds}
     m[kind] = h
   end
-  local nth = 1
+  local nth = h.nth or 1  -- where the last one lay: jobs of one call mostly took about as long
   while seconds > bounds[nth] do nth = nth + 1 end
+  while nth > 1 and seconds <= bounds[nth - 1] do nth = nth - 1 end
+  h.nth = nth
   h[nth] = (h[nth] or 0) + 1
   h.sum = h.sum + seconds
 end
