@@ -47,6 +47,9 @@ LOOK = 0.25
 POLL = 0.2
 """Seconds between claims by script while BLMOVE is refused (Redis out of memory)."""
 
+MANY = 1000
+"""Adopted attempts remembered, at least until the listeners that may bring them too were read."""
+
 log = structlog.get_logger()
 
 
@@ -160,12 +163,18 @@ class Child:
             return
         self._settled(turn)
         if self.asked_to_adopt:
-            self.adopted = {(job.id, job.attempt) for job in turn.jobs}
+            self._note_adopted(turn.jobs)
         self._begin(turn)
         self._heard(turn)
         # All that was asked for: there may be more.
         self.hungry = turn.more or 0 < self.asked_for <= len(turn.jobs)
         self._recovered_from_trouble(turn)
+
+    def _note_adopted(self, jobs: Sequence[Claimed]) -> None:
+        # No attempt comes twice, so an old entry does no harm; it only takes room.
+        if len(self.adopted) > MANY:
+            self.adopted.clear()
+        self.adopted.update((job.id, job.attempt) for job in jobs)
 
     def _gather(self) -> None:
         """Decide about the runs that are over; each makes room to claim another."""
