@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bench.contenders import CONTENDERS, LOOP, Contender
 from bench.environments import PACKAGES
@@ -11,9 +12,13 @@ from bench.runner import Run
 
 NONE = "-"
 
+REASONS = Path(__file__).parents[1] / "reasons.md"
+"""Written by hand after a run: what its missed goals were missed for."""
+
 INTRO = """# Benchmarks
 
-Made by `make bench-page` from `benchmarks/result.json`; no figure here is typed by hand.
+Made by `make bench-page` from `benchmarks/result.json` (and the part on missed goals from
+`benchmarks/reasons.md`): no figure in a table is typed by hand.
 `make bench` measures Ferryman and the bare redis-py loops in under 3 minutes, `make bench-rivals`
 everything, each rival in an environment of its own under `.bench/`.
 
@@ -50,7 +55,8 @@ def render(run: Run) -> str:
     """docs/benchmarks.md."""
     results = Results(run.samples)
     parts = [
-        INTRO, _machine(run), "\n## Goals\n", *_goals(results), "\n## Drain, jobs/s\n",
+        INTRO, _machine(run), "\n## Goals\n", *_goals(results), "", REASONS.read_text().rstrip(),
+        "\n## Drain, jobs/s\n",
         *_drains(results), "\n## Enqueue and latency\n", *_enqueues(results),
         "\n## Cost of a job while draining, free\n", *_costs(results), "\n## Growth\n",
         *_growth(run, results), "\n## Guarantees and settings\n", *_guarantees(run), HOW,
