@@ -1,8 +1,8 @@
 """Pages of jobs, newest first, found by place: how many there are up to this one, the oldest first.
 
 A place stays while others come, so a cursor skips none, nor repeats one unless an older dead
-letter is taken out meanwhile. A filter looks at the ids
-one by one, so a call looks at 10,000 at most and says how many it did.
+letter is taken out meanwhile. A filter looks at the ids one by one, so a call looks at 10,000 at
+most and says how many it did.
 """
 
 from __future__ import annotations

@@ -12,13 +12,12 @@ import marshal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-Hashes = Mapping[bytes, Sequence[bytes]]
-"""Counters as Redis gives them: by hash, a flat list of fields and values."""
+from ferryman.store.meters import Hashes
 
 MEMORY = "/dev/shm"  # noqa: S108 (files there are made by mkstemp and unlinked)
 """A folder in memory, where the system has one."""

@@ -9,7 +9,7 @@ import difflib
 from typing import Any
 
 from ferryman.batch import MOST_JOBS, gather, keyed
-from ferryman.draft import draft
+from ferryman.draft import draft, idempotency_key
 from ferryman.errors import FieldError, InvalidJob
 from ferryman.job import Draft, encode
 from ferryman_api.times import to_seconds
@@ -18,7 +18,6 @@ OPTIONS = "id queue priority delay run_at max_attempts timeout backoff tags meta
 """What POST /jobs takes beside type and payload; everything else is refused, never ignored."""
 
 _FIELDS = frozenset(["type", "payload", *OPTIONS])
-LONGEST_KEY = 255
 
 _MOST_UNKNOWN = 20
 """Unknown fields named in one answer: a body full of them would come back larger than it came."""
@@ -35,8 +34,10 @@ def read_draft(body: Any, key: str | None) -> Draft:
         except ValueError as error:
             errors.append(FieldError("/run_at", str(error)))
             del options["run_at"]
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
-        errors.append(FieldError("", f"Idempotency-Key: expected 1 to {LONGEST_KEY} characters"))
+    try:
+        key = None if key is None else idempotency_key(key)
+    except ValueError as error:
+        errors.append(FieldError("", f"Idempotency-Key: {error}"))
         key = None
     try:
         new = draft(

@@ -42,11 +42,11 @@ def json_jobs(environ: WSGIEnvironment, most: int, lines: int) -> Any:
 
     What is too much by one is too much: the rest need not be read.
     """
-    match _kind(environ):
-        case "application/json":
-            return decode(raw_body(environ, most), MAX_DEPTH + 2)
-        case "application/x-ndjson":
-            return {"jobs": decode_lines(raw_body(environ, most), lines + 1)}
+    kind = _kind(environ)
+    if kind == JSON:
+        return decode(raw_body(environ, most), MAX_DEPTH + 2)
+    if kind == NDJSON:
+        return {"jobs": decode_lines(raw_body(environ, most), lines + 1)}
     raise UnsupportedMediaType(f"expected a body with Content-Type: {JSON} or {NDJSON}")
 
 

@@ -24,6 +24,9 @@ from ferryman.keys import LEVELS
 
 T = TypeVar("T")
 
+LONGEST_KEY = 255
+"""Characters of an Idempotency-Key."""
+
 MISSING: Any = object()
 """Stands for a payload that was not given: None is a payload of its own, JSON's null."""
 
@@ -108,8 +111,8 @@ def _priority(value: Any) -> str:
 
 def idempotency_key(value: Any) -> str:
     """The key as it is; ValueError says what was expected."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not _encodes(value):
-        raise ValueError("expected 1 to 255 characters")
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_KEY or not _encodes(value):
+        raise ValueError(f"expected 1 to {LONGEST_KEY} characters")
     return value
 
 

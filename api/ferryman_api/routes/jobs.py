@@ -9,6 +9,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
 from ferryman.batch import MOST_JOBS
+from ferryman.draft import LONGEST_KEY
 from ferryman.errors import JobNotFound
 from ferryman.job import ID_PATTERN, Draft
 from ferryman.lifecycle import State
@@ -27,7 +28,7 @@ from ferryman_api.bodies import (
     JobQuery,
 )
 from ferryman_api.context import api
-from ferryman_api.new_jobs import LONGEST_KEY, read_draft, read_drafts, read_payload
+from ferryman_api.new_jobs import read_draft, read_drafts, read_payload
 from ferryman_api.parse import JSON, NDJSON, json_body, json_jobs
 from ferryman_api.problems import documented
 
