@@ -128,6 +128,11 @@ class Site:
         """Wait until so many BLMOVEs and an upkeep wait in Redis."""
         until(lambda: self.raw.info("clients")["blocked_clients"] == lists + 1)
 
+    def await_beat(self, child: str) -> None:
+        """Wait until this one is heard of again: what it had begun before is charged to it."""
+        lease = self.raw.zscore("ferryman:{0}:workers", child)
+        until(lambda: self.raw.zscore("ferryman:{0}:workers", child) != lease)
+
     def await_completed(self, number: int, within: float = 60.0) -> Stats:
         """The counters, once so many jobs are completed."""
         until(lambda: self.count("completed") >= number, within)

@@ -44,6 +44,7 @@ def test_jobs_of_a_killed_worker_run_on_another_within_17_seconds(site: Site) ->
     jobs = [site.hold(gate) for _ in range(3)]
     site.await_running(*jobs)
     other = site.worker()
+    site.await_beat(doomed.children[0])
     doomed.signal(signal.SIGKILL)
     assert site.await_running(*jobs, attempt=2, within=30) <= 17
     assert all(job.job().worker in other.children for job in jobs)
@@ -52,6 +53,22 @@ def test_jobs_of_a_killed_worker_run_on_another_within_17_seconds(site: Site) ->
         done = job.wait(20)
         assert (done.state, done.crashes, done.failures) == ("completed", 1, 0)
     assert other.events("worker.recovered", worker=doomed.children[0], recovered=3)
+
+
+def test_jobs_whose_worker_is_killed_as_they_begin_are_recovered_too(site: Site) -> None:
+    """Before the next beat nobody can tell whether it heard of them: charged or not, they run."""
+    doomed = site.worker()
+    site.await_listening(3)
+    gate = site.gate()
+    job = site.hold(gate)
+    site.await_running(job)
+    doomed.signal(signal.SIGKILL)
+    site.worker()
+    assert site.await_running(job, attempt=2, within=30) <= 17
+    assert site.event("recovered_total") == 1
+    gate.touch()
+    done = job.wait(20)
+    assert (done.state, done.failures) == ("completed", 0)
 
 
 @pytest.mark.parametrize("type", ["stuck", "hog"])

@@ -14,6 +14,7 @@ Times, and times to live, are given in seconds after the act.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -254,6 +255,16 @@ class World:
         hand = self.worker(worker)
         assert [job.id for job in hand.claim(len(ids))] == list(ids)
         return hand
+
+    def begun_behind_a_wait(self, job_id: str, worker: str = "w") -> None:
+        """A job begun for a new worker that does not read the answer."""
+        hand = self.worker(worker)
+        hand.claim(lists=())  # the server knows the script from here on
+        hand.port.listen(len(hand.port.listeners))
+        if self.field(job_id, "state") is None:
+            self.enqueue(job_id)
+        while self.field(job_id, "state") != "running":
+            time.sleep(0.01)
 
     def recover(self, worker: str = "w", is_silent: bool = False) -> Any:
         """Recover a worker, as upkeep does when it is gone."""

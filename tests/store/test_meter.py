@@ -417,6 +417,14 @@ def test_runs_of_a_worker_that_fell_silent_are_counted(world):
     assert happened(world)["recovered"] == 2
 
 
+def test_runs_given_back_uncharged_by_a_worker_that_fell_silent_are_counted_as_well(world):
+    world.begun_behind_a_wait("a")
+    expire_lease(world)
+    world.recover(is_silent=True)
+    assert meter(world).leases_expired == 1
+    assert happened(world)["recovered"] == 1
+
+
 def test_runs_of_a_worker_seen_to_die_are_not(world):
     world.running("a")
     world.recover()

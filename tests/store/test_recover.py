@@ -1,7 +1,5 @@
 """recover: a worker is gone; what it held moves on."""
 
-import time
-
 import pytest
 
 ALONE = "pending:default:alone"
@@ -221,23 +219,11 @@ def test_errors_of_crashes_and_of_failures_are_one_history_of_ten(world):
     assert [e["error"] for e in errors[-2:]] == ["boom", "gone"]
 
 
-def begun_behind_a_wait(world, job_id, worker="w"):
-    """A job begun for a worker that does not read the answer."""
-    hand = world.worker(worker)
-    hand.claim(lists=())  # the server knows the script from here on
-    hand.port.listen(len(hand.port.listeners))
-    if world.field(job_id, "state") is None:
-        world.enqueue(job_id)
-    while world.field(job_id, "state") != "running":
-        time.sleep(0.01)
-    return hand
-
-
 def test_what_was_begun_for_a_silent_worker_unheard_goes_back_to_the_head_uncharged(world):
-    begun_behind_a_wait(world, "a")
+    world.begun_behind_a_wait("a")
     world.enqueue("b")
     with world.changes() as changed:
-        assert world.recover(is_silent=True) == (0, 0, 0, 0)
+        assert world.recover(is_silent=True) == (0, 1, 0, 0)
     assert changed == {
         "running:w": [],
         "workers": {},
@@ -245,7 +231,7 @@ def test_what_was_begun_for_a_silent_worker_unheard_goes_back_to_the_head_unchar
         "reaped": {"w": 0},
         "pending:default:normal": ["a", "b"],
         "job:a": {"state": "pending", "updated_at": 0, "ready_at": 0},
-        "stats": {"running": -1, "pending": 1, "returned_total": 1},
+        "stats": {"running": -1, "pending": 1, "recovered_total": 1},
         "queue:default": {"running": -1, "pending": 1},
     }
     assert world.worker("other").claim()[0].attempt == 2
@@ -253,21 +239,21 @@ def test_what_was_begun_for_a_silent_worker_unheard_goes_back_to_the_head_unchar
 
 def test_a_job_is_excused_once(world):
     """Else one that ends its machine would never be charged."""
-    begun_behind_a_wait(world, "a")
+    world.begun_behind_a_wait("a")
     world.recover(is_silent=True)
-    begun_behind_a_wait(world, "a", "again")
+    world.begun_behind_a_wait("a", "again")
     assert world.recover("again", is_silent=True).recovered == 1
     assert world.field("a", "crashes") == "1"
 
 
 def test_a_job_begun_in_a_wait_is_charged_when_its_worker_is_known_to_have_died(world):
-    begun_behind_a_wait(world, "a")
+    world.begun_behind_a_wait("a")
     assert world.recover().recovered == 1
     assert world.field("a", "crashes") == "1"
 
 
 def test_a_job_begun_in_a_wait_is_charged_when_its_worker_was_heard_of_since(world):
-    begun_behind_a_wait(world, "a")
+    world.begun_behind_a_wait("a")
     world.store.beat("supervisor", {"w": 1}, ["default"])
     assert world.recover(is_silent=True).recovered == 1
 
@@ -278,7 +264,7 @@ def test_a_job_begun_by_a_claim_is_charged_to_a_silent_worker(world):
 
 
 def test_a_job_that_was_to_stop_is_cancelled_though_unheard(world):
-    begun_behind_a_wait(world, "a")
+    world.begun_behind_a_wait("a")
     world.store.cancel("a")
     world.recover(is_silent=True)
     assert world.field("a", "state") == "cancelled"

@@ -25,14 +25,26 @@ local last_heard = lease and ends and ends - lease
 -- Its lease was over: nobody saw it die. Noted for the calls that take the rest of its list.
 local is_late = ends and ends < now or redis.call('HGET', P .. 'worker:' .. W, 'late') == '1'
 
+-- The run is over, whoever is charged; the meter of its job.
+local function gone(job, j)
+  local m = meter(j[3] or 'default', j[11])
+  ran(m, 'crashed', job)
+  if is_late then add(m, 'lease_expired') end
+  return m
+end
+
+local function again(m)
+  recovered = recovered + 1
+  count('recovered_total')
+  add(m, 'recovered')
+end
+
 local function crash(id, job, j)
   local crashes = whole(j[5]) + 1
   local queue = j[3] or 'default'
-  local m = meter(queue, j[11])
+  local m = gone(job, j)
   redis.call('HSET', job, 'crashes', crashes, 'error', ARGV[6],
     'errors', with_error(j[7], '{"attempt":' .. whole(j[10]) .. ',' .. string.sub(ARGV[5], 2)))
-  ran(m, 'crashed', job)
-  if is_late then add(m, 'lease_expired') end
   if j[8] then
     cancelled(id, queue, 'running', j[9], m, j[12])
   elseif crashes >= CRASHES then
@@ -45,9 +57,7 @@ local function crash(id, job, j)
     ended(m, 'dead', j[12])
     buried = buried + 1
   else
-    recovered = recovered + 1
-    count('recovered_total')
-    add(m, 'recovered')
+    again(m)
     redis.call('HSET', job, 'alone', 1, 'updated_at', NOW)
     if crashes == 1 then
       redis.call('HSET', job, 'state', 'pending', 'ready_at', NOW)
@@ -68,9 +78,11 @@ local function is_unheard(j)
     and not j[8]
 end
 
-local function give_back(id, j)
+local function excuse(id, job, j)
+  again(gone(job, j))
+  redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW, 'ready_at', NOW)
   push('LPUSH', id, j[3] or 'default', j[4], j[6])
-  count('returned_total')
+  shift(j[3] or 'default', 'running', 'pending')
 end
 
 local function settle(id)
@@ -83,11 +95,10 @@ local function settle(id)
   elseif j[9] then
     vanish(id, job, j[1])
   elseif j[1] == 'pending' then
-    give_back(id, j)
+    push('LPUSH', id, j[3] or 'default', j[4], j[6])
+    count('returned_total')
   elseif j[1] == 'running' and j[2] == W and is_unheard(j) then
-    redis.call('HSET', job, 'state', 'pending', 'updated_at', NOW, 'ready_at', NOW)
-    shift(j[3] or 'default', 'running', 'pending')
-    give_back(id, j)
+    excuse(id, job, j)
   elseif j[1] == 'running' and j[2] == W then
     crash(id, job, j)
   else
