@@ -25,7 +25,7 @@ def test_finish_completes_the_job_and_keeps_it_for_the_retention(world):
             "completed": 1,
             "processed_total": 1,
             "duration_le_0.25": 1,
-            "duration_sum": 0.2,
+            "duration_sum": 200_000,
         },
         "queue:default": {"running": -1, "completed": 1},
     }
@@ -90,7 +90,7 @@ def test_several_finish_in_one_call(world):
         "completed": 3,
         "processed_total": 3,
         "duration_le_0.5": 3,
-        "duration_sum": 1.5,
+        "duration_sum": 1_500_000,
     }
 
 

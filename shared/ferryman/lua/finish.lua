@@ -14,17 +14,17 @@ local answer, finished = {}, {}
 
 -- The runs of this call by their time, whatever their queue and type.
 local function count_durations()
-  local seconds = 0
+  local sum = 0
   for _, types in pairs(meters) do
     for _, m in pairs(types) do
       local h = m['duration:completed']
-      seconds = seconds + h.sum
+      sum = sum + h.sum
       for nth, bound in ipairs(RUN) do
         if h[nth] then count('duration_le_' .. bound, h[nth]) end
       end
     end
   end
-  redis.call('HINCRBYFLOAT', P .. 'stats', 'duration_sum', stamp(seconds))
+  count('duration_sum', micros(sum))
 end
 
 for i = 4, #ARGV, 4 do

@@ -61,8 +61,8 @@ local tidy = {
   -- Field `b` of counters `a` is a number again; what it should be is counted later.
   zero = function()
     local value = redis.call('HGET', P .. a, b)
-    local wanted = b == 'duration_sum' and '^%d+%.?%d*$' or '^-?%d+$'
-    if not value or (#value <= 16 and string.match(value, wanted)) then return 0 end
+    local most = b == 'duration_sum' and 18 or 16
+    if not value or (#value <= most and string.match(value, '^-?%d+$')) then return 0 end
     redis.call('HSET', P .. a, b, 0)
     return 1
   end,

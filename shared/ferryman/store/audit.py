@@ -350,7 +350,7 @@ def _number(raw: bytes | str | int) -> int:
 
 def _can_be_added_to(name: str, value: str) -> bool:
     if name == "duration_sum":
-        return re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None
+        return re.fullmatch(r"[0-9]{1,18}", value) is not None  # microseconds: many digits
     return re.fullmatch(r"-?[0-9]{1,15}", value) is not None
 
 

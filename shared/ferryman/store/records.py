@@ -146,6 +146,7 @@ class Stats:
     durations: Mapping[str, int]
     """Jobs per upper bound of the duration histogram (not summed up), "inf" for the rest."""
     duration_sum: float
+    """Seconds."""
     dlq_size: int
     workers: int
     queues: Mapping[str, Mapping[str, int]]
@@ -185,14 +186,14 @@ def stats(reply: Sequence[Any]) -> Stats:
         states={s: _count(raw.get(s)) for s in State},
         events={k: _count(v) for k, v in raw.items() if k.endswith("_total")},
         durations={k[len(prefix) :]: _count(v) for k, v in raw.items() if k.startswith(prefix)},
-        duration_sum=_sum(raw.get("duration_sum", "0")),
+        duration_sum=_count(raw.get("duration_sum")) / 1e6,
         dlq_size=reply[1],
         workers=reply[2],
         queues=queues,
-        claim_age=_sum(reply[4].decode()),
+        claim_age=_seconds(reply[4].decode()),
         memory_gate=bool(reply[5]),
         violations=None if reply[6] < 0 else reply[6],
-        check_age=_sum(reply[7].decode()),
+        check_age=_seconds(reply[7].decode()),
     )
 
 
@@ -204,7 +205,7 @@ def _count(text: str | None) -> int:
         return 0
 
 
-def _sum(text: str) -> float:
+def _seconds(text: str) -> float:
     try:
         return number(text)
     except ValueError:

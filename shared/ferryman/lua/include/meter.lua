@@ -17,6 +17,9 @@ end
 
 local function add(m, event) m[event] = (m[event] or 0) + 1 end
 
+-- Sums are kept in whole microseconds: HINCRBYFLOAT takes 2 us longer.
+local function micros(seconds) return math.floor(seconds * 1e6 + 0.5) end
+
 -- The pair's name in `labels` and in its key; no queue has a colon in its name.
 local function label(queue, job_type)
   local pair = queue .. ':' .. job_type
@@ -57,7 +60,7 @@ local function write_meter(queue, job_type, m)
     if type(n) == 'number' then
       redis.call('HINCRBY', key, field, n)
     else
-      redis.call('HINCRBYFLOAT', key, field .. ':sum', stamp(n.sum))
+      redis.call('HINCRBY', key, field .. ':sum', micros(n.sum))
       for nth, bound in ipairs(n.bounds) do
         if n[nth] then redis.call('HINCRBY', key, field .. ':' .. bound, n[nth]) end
       end

@@ -23,7 +23,7 @@ end
 -- clock was set back), never so much that a sum could no longer be added to.
 local function since(time)
   local seconds = now - (tonumber(time) or now)
-  if seconds > 0 then return seconds < 1e9 and seconds or 1e9 end
+  if seconds > 0 then return seconds < 1e8 and seconds or 1e8 end
   return 0
 end
 
