@@ -107,6 +107,12 @@ class Hand:
         source, target = keys.pending(queue, "normal"), keys.running(self.worker)
         assert self.store.command("LMOVE", source, target, "LEFT", "RIGHT")
 
+    def set_apart(self, queue: str) -> None:
+        """The next job of this queue is one that must run alone."""
+        keys = self.store.keys
+        source, target = keys.pending(queue, "normal"), keys.pending("default", ALONE)
+        assert self.store.command("LMOVE", source, target, "LEFT", "RIGHT")
+
 
 Start = Callable[..., Hand]
 
@@ -673,12 +679,48 @@ def test_a_run_still_going_when_the_drain_ends_is_released_uncharged(start: Star
 
 
 @pytest.mark.usefixtures("brief_waits")
-def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start, store: Store) -> None:
+def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start) -> None:
     hand = start(slots=1, alone=True)
     hand.enqueue("a", queue="elsewhere")
-    source, target = (store.keys.pending(*q) for q in (("elsewhere", "normal"), ("default", ALONE)))
-    store.command("LMOVE", source, target, "LEFT", "RIGHT")
+    hand.set_apart("elsewhere")
     hand.completed("a")
+    hand.thread.join(PATIENCE)
+    assert not hand.thread.is_alive()
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_for_lone_jobs_runs_what_a_comparison_finds_as_its_last_wait_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, is_enqueued = Port.take, threading.Event()
+
+    def and_compare(port: Port, listener: wire.Listener) -> Any:
+        assert is_enqueued.wait(PATIENCE)
+        monkeypatch.setattr(Port, "take", take)
+        brought = take(port, listener)
+        hand.steal("elsewhere")
+        hand.child.reconcile_at = 0.0
+        return brought
+
+    monkeypatch.setattr(Port, "take", and_compare)
+    hand = start(slots=1, alone=True)
+    hand.enqueue("a", queue="elsewhere")
+    is_enqueued.set()
+    assert hand.completed("a").attempt == 1
+    hand.thread.join(PATIENCE)
+    assert not hand.thread.is_alive()
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_for_lone_jobs_runs_what_a_wait_brought_though_its_reply_is_lost(
+    start: Start, proxy: Proxy, store: Store
+) -> None:
+    proxy.lose(store.keys.pending("default", ALONE))  # as only BLMOVE names it
+    hand = start(proxy.url, slots=1, alone=True)
+    assert proxy.asked.wait(PATIENCE)
+    hand.enqueue("a", queue="elsewhere")
+    hand.set_apart("elsewhere")
+    assert hand.completed("a").attempt == 1
     hand.thread.join(PATIENCE)
     assert not hand.thread.is_alive()
 

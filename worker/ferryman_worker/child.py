@@ -80,7 +80,7 @@ class Child:
         self.fenced: list[Decision] = []
         self.asked_for, self.asked_to_adopt = 0, False
         self.hungry = True  # the lists may hold more: claim by script before listening
-        self.idle = self.is_brought = False
+        self.idle = self.is_brought = self.is_vain = False
         self.stop_at: float | None = None
         self.terminated = self.refused = False
         self.asleep = False
@@ -155,6 +155,8 @@ class Child:
             self.asked, self.unsettled = self.unsettled, []
             self.asked_for, self.asked_to_adopt = free, adopt
             self.port.ask([d for _, d in self.asked], free, ids, adopt, lists)
+        else:  # what it may be given in an answer it runs before it leaves
+            self.idle = self.post.alone and self.is_vain and not self.runs
 
     def _hear(self) -> None:
         """The answer to the question asked, if one was."""
@@ -326,7 +328,7 @@ class Child:
             else:
                 self.board.hear()
             ids += delivered
-        self.idle = self.post.alone and bool(ready) and not (ids or self.runs)
+        self.is_vain = bool(ready) and not ids
         self.is_brought = len(self.runs) > known
         self.hungry = self.hungry or self.is_brought
         return ids
