@@ -20,7 +20,7 @@ from ferryman.job import Draft, Job
 from ferryman.keys import ALONE, LEVELS, Keys
 from ferryman.store import Port, Store, wire
 from ferryman.store.scripts import scripts
-from ferryman_worker import child as child_module
+from ferryman_worker import reconcile, trouble
 from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
 from ferryman_worker.link import Link
@@ -107,6 +107,12 @@ class Hand:
         source, target = keys.pending(queue, "normal"), keys.running(self.worker)
         assert self.store.command("LMOVE", source, target, "LEFT", "RIGHT")
 
+    def set_apart(self, queue: str) -> None:
+        """The next job of this queue is one that must run alone."""
+        keys = self.store.keys
+        source, target = keys.pending(queue, "normal"), keys.pending("default", ALONE)
+        assert self.store.command("LMOVE", source, target, "LEFT", "RIGHT")
+
 
 Start = Callable[..., Hand]
 
@@ -133,7 +139,7 @@ def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children compare their list with their memory every 0.2 s."""
-    monkeypatch.setattr(child_module, "RECONCILE", 0.2)
+    monkeypatch.setattr(reconcile, "RECONCILE", 0.2)
 
 
 def test_a_job_runs_and_its_list_is_empty_afterwards(start: Start) -> None:
@@ -184,8 +190,8 @@ def test_a_full_child_that_compares_keeps_what_it_runs(start: Start) -> None:
     hand = start(slots=1)
     hand.enqueue("a", "hold")
     until(lambda: hand.started)
-    compared = hand.child.reconcile_at
-    until(lambda: hand.child.reconcile_at > compared + 0.5)
+    compared = hand.child.reconcile.at
+    until(lambda: hand.child.reconcile.at > compared + 0.5)
     hand.gate.set()
     assert hand.completed("a").attempt == 1
     assert (hand.count("released_total"), hand.count("fenced_total")) == (0, 0)
@@ -195,7 +201,7 @@ def test_a_job_handed_out_again_while_it_runs_is_not_started_again(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody pushed the id of a running job, and the claim comes together with a comparison."""
-    monkeypatch.setattr(child_module, "RECONCILE", 0.0)
+    monkeypatch.setattr(reconcile, "RECONCILE", 0.0)
     hand = start(slots=3)
     hand.enqueue("a", "hold")
     until(lambda: hand.started)
@@ -244,7 +250,7 @@ def test_a_job_that_is_adopted_and_then_delivered_runs_once(start: Start) -> Non
         if not ready or unread.is_set():
             return take(ready)
         unread.set()
-        hand.child.reconcile_at = 0.0
+        hand.child.reconcile.at = 0.0
         hand.child._is_busy = lambda: hand.store.get("a").state != "completed"  # type: ignore
         return []
 
@@ -293,7 +299,7 @@ def test_a_settle_that_redis_refuses_is_sent_again_and_nothing_runs_twice(start:
     hand.store.command("CONFIG", "SET", "min-replicas-to-write", "1")
     try:
         hand.gate.set()
-        until(lambda: hand.child.unsettled and hand.child.retry_at)
+        until(lambda: hand.child.unsettled and hand.child.trouble.retry_at)
     finally:
         hand.store.command("CONFIG", "SET", "min-replicas-to-write", "0")
     assert hand.completed("a").attempt == 1
@@ -316,8 +322,8 @@ def test_while_settling_is_refused_a_child_claims_no_more_than_it_can_hold(start
     with denied(hand.store, "lrem"):
         hand.store.enqueue([hand.draft(f"j{n}") for n in range(20)])
         for _ in range(5):
-            before = hand.child.retry_at
-            until(lambda at=before: hand.child.retry_at > at)
+            before = hand.child.trouble.retry_at
+            until(lambda at=before: hand.child.trouble.retry_at > at)
         assert len(hand.child.runs) <= 6, "its slots, as many again, and those it asked for"
     assert [hand.completed(f"j{n}").attempt for n in range(20)] == [1] * 20
 
@@ -328,7 +334,7 @@ def test_what_is_delivered_while_claims_are_refused_begins_when_they_are_not(sta
     hand.store.command("HSET", hand.store.keys.job("a"), "type", "echo", "state", "pending")
     with denied(hand.store, "evalsha"):
         hand.store.command("RPUSH", hand.store.keys.pending("default", "normal"), "a")
-        until(lambda: hand.child.refused)
+        until(lambda: hand.child.trouble.is_refused)
         assert hand.running() == ["a"]
     until(lambda: hand.store.get("a").state == "completed", within=PATIENCE / 2)
 
@@ -360,7 +366,7 @@ def test_a_begun_job_whose_reply_was_lost_runs_when_a_full_child_has_a_slot(star
     port = Port(hand.store.settings, hand.store.keys, hand.worker, hand.child.port.lists)
     [job] = port.turn([], 1).jobs
     assert (job.id, job.attempt) == ("b", 1)
-    until(lambda: hand.child.owed == ["b"])
+    until(lambda: hand.child.reconcile.owed == ["b"])
     assert hand.store.get("b").state == "running"
     hand.gate.set()
     assert hand.completed("b").attempt == 1
@@ -373,7 +379,7 @@ def test_a_full_child_asks_for_what_it_owes_as_soon_as_it_can(start: Start) -> N
     hand = start(slots=1)
     hand.enqueue("a", "hold")
     until(lambda: hand.started)
-    hand.child.owed = ["b"]  # it saw it when it last compared
+    hand.child.reconcile.owed = ["b"]  # it saw it when it last compared
     hand.enqueue("b", queue="elsewhere")
     hand.steal("elsewhere")
     hand.gate.set()
@@ -416,11 +422,11 @@ def test_an_answer_that_came_while_the_child_slept_is_taken_not_given_up(
         return 1.0
 
     hand.child._timeout = oversleep  # type: ignore[method-assign]
-    hand.child._nudge()
+    hand.child.wait.nudge()
     assert asleep.wait(PATIENCE)
     hand.enqueue("a")
     hand.completed("a")
-    assert hand.child.trouble_count == 0
+    assert hand.child.trouble.count == 0
     assert hand.child.board.claim_age() < PATIENCE
 
 
@@ -442,7 +448,7 @@ def test_a_begun_delivery_that_was_slept_over_runs_if_it_is_ours_still(
         return 1.0
 
     hand.child._timeout = oversleep  # type: ignore[method-assign]
-    hand.child._nudge()
+    hand.child.wait.nudge()
     assert asleep.wait(PATIENCE)
     hand.enqueue("a")
     until(lambda: hand.store.get("a").state == "running")
@@ -481,7 +487,7 @@ def test_every_answer_of_redis_is_noted_and_a_refusal_is_none(
 def test_a_server_that_refuses_for_long_is_left_for_the_one_that_is_there_now(
     start_server: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_module, "RECONCILE", 1.0)
+    monkeypatch.setattr(trouble, "SUSPECT", 1.0)
     old, new = (Store(replace(settings, redis_url=start_server().url)) for _ in range(2))
     proxy = Proxy(old.address)
     hand = Hand(old, proxy.url, slots=1, alone=False)
@@ -646,7 +652,7 @@ def test_a_stop_that_comes_together_with_a_delivery_takes_no_time(start: Start, 
         return 1.0
 
     hand.child._timeout = both_at_once  # type: ignore[method-assign]
-    hand.child._nudge()
+    hand.child.wait.nudge()
     started = time.monotonic()
     hand.thread.join(PATIENCE)
     assert time.monotonic() - started < 4, "it read a reply that was read before"
@@ -673,12 +679,48 @@ def test_a_run_still_going_when_the_drain_ends_is_released_uncharged(start: Star
 
 
 @pytest.mark.usefixtures("brief_waits")
-def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start, store: Store) -> None:
+def test_a_child_for_lone_jobs_ends_when_none_is_left(start: Start) -> None:
     hand = start(slots=1, alone=True)
     hand.enqueue("a", queue="elsewhere")
-    source, target = (store.keys.pending(*q) for q in (("elsewhere", "normal"), ("default", ALONE)))
-    store.command("LMOVE", source, target, "LEFT", "RIGHT")
+    hand.set_apart("elsewhere")
     hand.completed("a")
+    hand.thread.join(PATIENCE)
+    assert not hand.thread.is_alive()
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_for_lone_jobs_runs_what_a_comparison_finds_as_its_last_wait_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, is_enqueued = Port.take, threading.Event()
+
+    def and_compare(port: Port, listener: wire.Listener) -> Any:
+        assert is_enqueued.wait(PATIENCE)
+        monkeypatch.setattr(Port, "take", take)
+        brought = take(port, listener)
+        hand.steal("elsewhere")
+        hand.child.reconcile.at = 0.0
+        return brought
+
+    monkeypatch.setattr(Port, "take", and_compare)
+    hand = start(slots=1, alone=True)
+    hand.enqueue("a", queue="elsewhere")
+    is_enqueued.set()
+    assert hand.completed("a").attempt == 1
+    hand.thread.join(PATIENCE)
+    assert not hand.thread.is_alive()
+
+
+@pytest.mark.usefixtures("brief_waits")
+def test_a_child_for_lone_jobs_runs_what_a_wait_brought_though_its_reply_is_lost(
+    start: Start, proxy: Proxy, store: Store
+) -> None:
+    proxy.lose(store.keys.pending("default", ALONE))  # as only BLMOVE names it
+    hand = start(proxy.url, slots=1, alone=True)
+    assert proxy.asked.wait(PATIENCE)
+    hand.enqueue("a", queue="elsewhere")
+    hand.set_apart("elsewhere")
+    assert hand.completed("a").attempt == 1
     hand.thread.join(PATIENCE)
     assert not hand.thread.is_alive()
 
@@ -694,7 +736,7 @@ def test_a_child_whose_blmove_is_refused_claims_by_script_a_few_times_a_second(
 
     monkeypatch.setattr(wire.Listener, "take", refuse)
     hand = start()
-    until(lambda: hand.child.listen_at)
+    until(lambda: hand.child.wait._listen_at)
     turns, ask = [0], hand.child.port.ask
 
     def counted(*args: Any) -> Any:
@@ -703,7 +745,7 @@ def test_a_child_whose_blmove_is_refused_claims_by_script_a_few_times_a_second(
 
     monkeypatch.setattr(hand.child.port, "ask", counted)
     took = until(lambda: turns[0] >= 12)
-    assert turns[0] <= 6 + took / child_module.POLL, "it claims without a pause"
+    assert turns[0] <= 6 + took / trouble.POLL, "it claims without a pause"
     hand.enqueue("a")
     hand.completed("a")
 

@@ -114,7 +114,7 @@ def test_a_child_whose_limits_nobody_watches_any_more_ends(settings: Settings) -
         link, _supervisors = Link.pair()
         child = Child(Ferryman(settings), settings, post, Board(1), link, port)
         child.runs["a"] = None  # type: ignore[assignment]  # what no watch can look at
-        child.retry_at = time.monotonic() + 60  # its loop waits meanwhile
+        child.trouble.retry_at = time.monotonic() + 60  # its loop waits meanwhile
         child.loop()
 
     assert_ends_as_a_bug(body, "watch")

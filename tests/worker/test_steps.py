@@ -16,6 +16,7 @@ from ferryman.store import Port, Store
 from ferryman_worker.board import Board
 from ferryman_worker.child import Child, Post
 from ferryman_worker.link import Link
+from ferryman_worker.trouble import Trouble
 from ferryman_worker.upkeep import STALE, Gone, Upkeep
 
 
@@ -30,27 +31,28 @@ def child(store: Store) -> Iterator[Child]:
     theirs.close()
 
 
-def waits(child: Child, number: int) -> list[float]:
-    """The pauses after so many failures in a row."""
+def pauses(number: int) -> list[float]:
+    """The pauses after so many errors in a row."""
+    trouble = Trouble("w:1:n", Board(1))
     found = []
     for _ in range(number):
         now = time.monotonic()
-        child._trouble(StoreUnavailable("away"))
-        found.append(child.retry_at - now)
+        trouble.lost(StoreUnavailable("away"))
+        found.append(trouble.retry_at - now)
     return found
 
 
-def test_a_pause_is_random_and_at_most_5_seconds(child: Child) -> None:
-    found = waits(child, 200)
+def test_a_pause_is_random_and_at_most_5_seconds() -> None:
+    found = pauses(200)
     assert all(0 < wait < 5.5 for wait in found)
     late = found[10:]
     assert min(late) < 1.5
     assert max(late) > 3.5, "they come back spread over the whole time, not together"
 
 
-def test_the_first_pauses_are_short(child: Child) -> None:
-    assert all(wait < 0.3 for wait in waits(child, 1))
-    assert all(wait < 1.0 for wait in waits(child, 2))
+def test_the_first_pauses_are_short() -> None:
+    assert all(pause < 0.3 for pause in pauses(1))
+    assert all(pause < 1.0 for pause in pauses(2))
 
 
 def test_a_note_of_progress_is_cut_to_200_characters(child: Child, store: Store) -> None:

@@ -125,7 +125,7 @@ def serve_child(
     register(ferry, settings, post, board)
     link.send("ready", types=describe(ferry))
     guard.run("loop", child.loop)
-    tracing.stop(child.time_left(tracing.FLUSH))
+    tracing.stop(child.limits.time_left(tracing.FLUSH))
     sys.stdout.flush()
     os._exit(0)
 
