@@ -64,3 +64,27 @@ def test_a_turn_of_several_scripts_runs_each_once_after_script_flush(world):
     assert [job.id for job in turn.jobs] == ["b"]
     assert turn.fenced == turn.unsettled == []
     assert world.stat("processed_total") == 1
+
+
+def test_two_open_questions_are_answered_in_order_though_scripts_are_flushed(world):
+    hand = world.running("a", "b")
+    world.enqueue("c", "d")
+    world.store.command("SCRIPT", "FLUSH")
+    hand.port.ask([Finish("a", 1, None, 0.01)], 1)
+    hand.port.ask([Finish("b", 1, None, 0.01), Finish("gone", 1, None, 0.01)], 1)
+    first, second = hand.port.answer(), hand.port.answer()
+    assert [job.id for job in first.jobs + second.jobs] == ["c", "d"]
+    assert (first.fenced, [d.id for d in second.fenced]) == ([], ["gone"])
+    assert first.unsettled == second.unsettled == []
+    assert world.stat("processed_total") == 2
+    assert hand.port.answer() is None
+
+
+def test_after_a_reset_no_answer_to_an_older_question_comes(world):
+    hand = world.running("a")
+    world.enqueue("b")
+    hand.port.ask([], 1)
+    hand.port.ask([Finish("a", 1, None, 0.01)], 0)
+    hand.port.reset()
+    assert hand.port.answer() is None
+    assert hand.turn(0, adopt=True).jobs == []

@@ -6,6 +6,7 @@ import contextlib
 import select
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -50,6 +51,7 @@ class Hand:
         self.gate = threading.Event()
         self.echoed: list[str] = []
         self.ferry.job("echo")(self._echo)
+        self.ferry.job("aecho")(self._aecho)
         self.ferry.job("hold")(self._hold)
         levels = (ALONE,) if alone else LEVELS
         post = Post(
@@ -65,6 +67,9 @@ class Hand:
 
     def _echo(self, context: Context, text: str = "") -> str:
         self.echoed.append(context.job_id)
+        return text
+
+    async def _aecho(self, text: str = "") -> str:
         return text
 
     def _hold(self, name: str) -> str:
@@ -616,6 +621,90 @@ def rejected(store: Store, command: str) -> int:
     lines = store.command("INFO", "commandstats").decode().splitlines()
     line = next((part for part in lines if part.startswith(f"cmdstat_{command}:")), "")
     return int(line.rpartition("rejected_calls=")[2].split(",")[0] or 0)
+
+
+# Asking ahead.
+
+
+@pytest.fixture
+def is_open(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """How often so many questions were open when one more had been asked."""
+    seen: Counter[int] = Counter()
+    ask, answer, number = Port.ask, Port.answer, [0]
+
+    def asked(port: Port, *args: Any, **options: Any) -> None:
+        ask(port, *args, **options)
+        number[0] += 1
+        seen[number[0]] += 1
+
+    def answered(port: Port) -> Any:
+        turn = answer(port)
+        number[0] = max(0, number[0] - 1)
+        return turn
+
+    monkeypatch.setattr(Port, "ask", asked)
+    monkeypatch.setattr(Port, "answer", answered)
+    return seen
+
+
+@pytest.mark.parametrize("type", ["echo", "aecho"])
+def test_while_a_batch_runs_redis_has_the_next_question(
+    start: Start, store: Store, is_open: Counter[int], type: str
+) -> None:
+    backlog(store, 6000, type)
+    hand = start(slots=10)
+    until(lambda: hand.count("processed_total") == 6000)
+    assert max(is_open) == 2
+    assert is_open[2] > 20
+    assert hand.count("fenced_total") == 0
+
+
+def test_questions_that_are_open_when_the_connection_breaks_lose_nothing(
+    start: Start, store: Store, proxy: Proxy
+) -> None:
+    proxy.lose(scripts()["finish"].sha)
+    ids = backlog(store, 1000)
+    hand = start(proxy.url, slots=10)
+    for n in range(4):
+        assert proxy.lost.wait(PATIENCE)
+        proxy.lose(scripts()["claim" if n % 2 else "finish"].sha)
+    for job_id in ids:
+        assert hand.completed(job_id).attempt == 1
+    assert sorted(hand.echoed) == sorted(ids)
+    assert (hand.count("processed_total"), hand.count("fenced_total")) == (1000, 0)
+    assert hand.running() == []
+
+
+def test_a_comparison_between_open_questions_hands_nothing_out_again(
+    start: Start, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "RECONCILE", 0.005)
+    ids = backlog(store, 1000)
+    hand = start(slots=10)
+    for job_id in ids:
+        hand.completed(job_id)
+    assert sorted(hand.echoed) == sorted(ids)
+
+
+def test_a_stop_between_open_questions_leaves_nothing_begun(start: Start, store: Store) -> None:
+    ids = backlog(store, 3000)
+    hand = start(slots=10)
+    until(lambda: hand.echoed)
+    hand.stop()
+    assert hand.running() == []
+    done = hand.count("processed_total")
+    assert 0 < done == len(hand.echoed) < 3000
+    assert len(hand.pending()) == 3000 - done
+    assert all(job.attempt <= 1 for job in store.get_many(ids))
+    assert hand.count("released_total") == 0
+
+
+def backlog(store: Store, number: int, type: str = "echo") -> list[str]:
+    """So many jobs that wait."""
+    drafts = [Draft(id=f"j{n}", type=type, payload='{"text":"x"}') for n in range(number)]
+    for at in range(0, number, 1000):
+        store.enqueue(drafts[at : at + 1000])
+    return [one.id for one in drafts if one.id]
 
 
 # Stopping.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from ferryman.config import Settings
@@ -21,7 +22,7 @@ class Port:
         self._calls, self._worker, self._keys = Calls(keys, settings), worker, keys
         self._pool = pool(settings, BLOCK_TIMEOUT)
         self._wire = Wire(self._pool, keys, settings.redis_address)
-        self._asked: tuple[list[list[Decision]], int] | None = None
+        self._asked: deque[tuple[list[list[Decision]], int]] = deque()
         self.lists = list(lists)
         number = len(self.lists)
         begin = self._calls.claim(worker, number, (), (), adopt=False, newest=number)
@@ -50,16 +51,16 @@ class Port:
             calls.append(self._calls.claim(self._worker, free, sources, ids, adopt))
         if calls:
             self._wire.send(calls)
-            self._asked = [group for _, group in settles], len(calls)
+            self._asked.append(([group for _, group in settles], len(calls)))
 
     def answer(self) -> Turn | None:
         """What came of the last `ask`; None when nothing was asked.
 
         Raises StoreUnavailable when the connection failed: settle again, and reconcile.
         """
-        if self._asked is None:
+        if not self._asked:
             return None
-        (groups, number), self._asked = self._asked, None
+        groups, number = self._asked.popleft()
         replies = self._wire.receive()
         turn = Turn()
         for group, reply in zip(groups, replies, strict=False):
@@ -67,6 +68,11 @@ class Port:
         if number > len(groups):
             _begun(turn, replies[-1])
         return turn
+
+    @property
+    def open(self) -> int:
+        """Questions asked and not answered."""
+        return len(self._asked)
 
     def turn(
         self,
@@ -127,7 +133,7 @@ class Port:
 
     def reset(self) -> None:
         """Drop every connection after an error; each connects again when used."""
-        self._asked = None
+        self._asked.clear()
         self._wire.close()
         for listener in self.listeners:
             listener.close()

@@ -7,6 +7,7 @@ Nothing here retries a lost reply. The caller learns that the outcome is unknown
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -37,7 +38,8 @@ class Wire:
         self._conn = connection(source)
         self._prefix, self._address = keys.prefix, address
         self._scripts = scripts()
-        self._sent: Sequence[Call] = ()
+        self._sent: deque[Sequence[Call]] = deque()
+        self._early: deque[list[Any]] = deque()  # replies read before their turn
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """The replies in order. A script that failed gives its StoreUnavailable in its place.
@@ -48,19 +50,22 @@ class Wire:
         return self.receive()
 
     def send(self, calls: Sequence[Call]) -> None:
-        """The first half of `run`: nothing else may be asked before `receive`."""
+        """The first half of `run`. More may be sent before the first answer is received; no plain
+        command may be asked for before the last."""
         with redis_errors(self._address):
             self._conn.connect()
             self._write([evalsha(self._prefix, call) for call in calls])
-        self._sent = calls
+        self._sent.append(calls)
 
     def receive(self) -> list[Any]:
-        """The second half of `run`."""
-        calls, self._sent = self._sent, ()
+        """The second half of `run`, for what was sent first."""
+        calls = self._sent.popleft()
         with redis_errors(self._address):
-            replies = self._read_all(len(calls))
+            replies = self._early.popleft() if self._early else self._read_all(len(calls))
             missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if missing:
+                while len(self._early) < len(self._sent):
+                    self._early.append(self._read_all(len(self._sent[len(self._early)])))
                 again = self._load_and_run([calls[i] for i in missing])
                 for i, reply in zip(missing, again, strict=True):
                     replies[i] = reply
@@ -74,7 +79,8 @@ class Wire:
 
     def close(self) -> None:
         """Disconnect; the next use connects again."""
-        self._sent = ()
+        self._sent.clear()
+        self._early.clear()
         self._conn.disconnect()
 
     def _load_and_run(self, calls: Sequence[Call]) -> list[Any]:
