@@ -63,11 +63,12 @@ class Outlet:
         self._say_dropped, self._fd = say_dropped, fd
         self._file: tuple[int, int] | None = None
         self._own = -1
+        """Once opened, the same number for ever."""
         self._write: _Write = lambda data: os.write(fd, data)
         self._dropped = 0
         self._patience = PATIENCE
         self._torn = False
-        self._count = threading.Lock()
+        self._count, self._opening = threading.Lock(), threading.Lock()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def msg(self, line: str) -> None:
@@ -88,7 +89,7 @@ class Outlet:
     debug = info = warning = error = critical = fatal = exception = msg
 
     def _after_fork(self) -> None:
-        self._count = threading.Lock()
+        self._count, self._opening = threading.Lock(), threading.Lock()
         self._dropped = 0  # those are told by the parent
 
     def _drop(self, lines: int) -> None:
@@ -130,28 +131,47 @@ class Outlet:
     def _open(self) -> None:
         status = os.fstat(self._fd)
         file = status.st_dev, status.st_ino
-        if file == self._file:
+        # While one thread opens, the others write where they did. Nobody waits here: it might be
+        # for a thread that a signal has just stopped in order to log.
+        if file == self._file or not self._opening.acquire(blocking=False):
             return
-        if self._own >= 0:
-            os.close(self._own)
-        self._own, self._file = -1, file
-        self._write = self._writer(status.st_mode)
+        try:
+            self._write, self._file = self._writer(status.st_mode), file
+        finally:
+            self._opening.release()
 
     def _writer(self, mode: int) -> _Write:
+        is_pipe_like = stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+        if is_pipe_like and self._reopen():
+            own = self._own
+            return lambda data: os.write(own, data)
+        self._let_go()
         if stat.S_ISSOCK(mode):
             sock = socket.socket(fileno=os.dup(self._fd))
             return lambda data: sock.send(data, socket.MSG_DONTWAIT)
-        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            return self._reopened() or self._when_there_is_room
+        if is_pipe_like:
+            return self._when_there_is_room
         return lambda data: os.write(self._fd, data)  # a file never makes anybody wait
 
-    def _reopened(self) -> _Write | None:
+    def _reopen(self) -> bool:
         """Opened anew by its name under /proc it has flags of its own; elsewhere there is none."""
-        with contextlib.suppress(OSError):
-            own = os.open(f"/proc/self/fd/{self._fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-            self._own = own
-            return lambda data: os.write(own, data)
-        return None
+        try:
+            new = os.open(f"/proc/self/fd/{self._fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return False
+        if self._own < 0:
+            self._own = new
+            return True
+        # The number is never closed: another thread may be about to write to it, and freed it
+        # would be the next one's to open anything, a connection to Redis even.
+        os.dup2(new, self._own, inheritable=False)
+        os.close(new)
+        return True
+
+    def _let_go(self) -> None:
+        """Hold what stdout was before no longer open: its reader waits for the end."""
+        if self._own >= 0:
+            os.dup2(self._fd, self._own, inheritable=False)
 
     def _when_there_is_room(self, data: bytes) -> int:
         # A pipe with any room takes so much without waiting, unless others are faster.

@@ -224,6 +224,71 @@ def test_stdout_stays_as_whoever_started_us_has_it():
         assert os.get_blocking(writer.fileno())
 
 
+# A stdout that is replaced while the program runs.
+
+
+@pytest.fixture
+def stdout():
+    """(an outlet, its descriptor, the reading end)."""
+    reader, writer = ends("pipe")
+    with reader, writer:
+        yield outlet.Outlet(lambda number: f"dropped {number}", writer.fileno()), writer, reader
+
+
+@pytest.fixture(params=["pipe", "socket", "file"])
+def other(request, tmp_path):
+    """(something to write to, a way to read what came)."""
+    if request.param == "file":
+        path = tmp_path / "log"
+        with path.open("wb") as file:
+            yield file, path.read_bytes
+        return
+    reader, writer = ends(request.param)
+    with reader, writer:
+        yield writer, lambda: reader.read1(1 << 16)
+
+
+def test_a_line_on_its_way_while_stdout_is_replaced_gets_into_no_file_of_others(
+    stdout, other, tmp_path, monkeypatch
+):
+    out, writer, _ = stdout
+    file, read = other
+    out.msg("first")
+    close, write = os.close, os.write
+    foreign = [(tmp_path / "foreign").open("wb")]
+
+    def close_and_lose(number):  # another thread opens something at once, and has this number
+        close(number)
+        foreign.append((tmp_path / "foreign").open("wb"))
+
+    def too_late(number, data):  # another thread has logged meanwhile, to the new stdout
+        monkeypatch.setattr(os, "write", write)
+        os.dup2(file.fileno(), writer.fileno())
+        monkeypatch.setattr(os, "close", close_and_lose)
+        out.msg("second")
+        monkeypatch.setattr(os, "close", close)
+        return write(number, data)
+
+    monkeypatch.setattr(os, "write", too_late)
+    out.msg("late")
+    assert (tmp_path / "foreign").read_bytes() == b""
+    assert read() == b"second\nlate\n"
+    for opened in foreign:
+        opened.close()
+
+
+def test_what_is_stdout_no_longer_is_let_go(stdout, other):
+    out, writer, reader = stdout
+    file, read = other
+    out.msg("first")
+    os.dup2(file.fileno(), writer.fileno())
+    out.msg("second")
+    assert read() == b"second\n"
+    assert reader.readline() == b"first\n"
+    os.set_blocking(reader.fileno(), False)
+    assert reader.raw.read(1) == b""  # the end; it would be None if there were just nothing now
+
+
 def test_event_names_are_lower_case_words_each_used_once():
     assert len(set(NAMES.values())) == len(NAMES)
     for value in NAMES.values():

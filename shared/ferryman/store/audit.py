@@ -21,7 +21,7 @@ from ferryman.lifecycle import State
 from ferryman.store import records
 from ferryman.store.calls import Arg, Call
 from ferryman.store.connect import as_unavailable, encoded, first_word
-from ferryman.store.records import Recovery
+from ferryman.store.records import Recovery, decoded
 from ferryman.store.scripts import scripts
 from ferryman.store.store import Store
 
@@ -123,7 +123,7 @@ class Audit(Store):
 
     def types(self, names: Sequence[bytes]) -> list[str]:
         """The Redis types of these keys, "none" for one that is gone."""
-        return [_text(r) for r in self._replies([("TYPE", self._key(n)) for n in names])]
+        return [decoded(r) for r in self._replies([("TYPE", self._key(n)) for n in names])]
 
     def survey(self, ids: Sequence[bytes]) -> list[Raw]:
         """Of each job its time to live and FIELDS; [-2, ...] when gone, [-3] when not a hash."""
@@ -184,9 +184,9 @@ class Audit(Store):
         time, leases, reaped, queues, meta = (r if isinstance(r, list) else [] for r in replies)
         return Roll(
             int(time[0]) + int(time[1]) / 1_000_000,
-            {_text(w): float(lease) for w, lease in zip(leases[::2], leases[1::2], strict=True)},
-            {_text(w) for w in reaped},
-            {_text(q) for q in queues},
+            {decoded(w): float(lease) for w, lease in zip(leases[::2], leases[1::2], strict=True)},
+            {decoded(w) for w in reaped},
+            {decoded(q) for q in queues},
             records.pairs(meta),
         )
 
@@ -196,7 +196,7 @@ class Audit(Store):
         for i in range(0, len(queues), QUEUES):
             part = queues[i : i + QUEUES]
             for queue, row in zip(part, self._ask("shelves", *part) or (), strict=False):
-                found.append((queue, row[0] == 1, [_text(name) for name in row[1:]]))
+                found.append((queue, row[0] == 1, [decoded(name) for name in row[1:]]))
         return found
 
     def lengths(self, names: Sequence[str]) -> list[int]:
@@ -226,7 +226,9 @@ class Audit(Store):
             events = {name: _number(n) for name, n in records.pairs(flat).items()}
             for name, *numbers in rows:
                 p, r, s, entries, begun, lie = (_number(n) for n in numbers)
-                counted.append(Counted(_text(name), p, r, s, *map(_counted, (entries, begun, lie))))
+                counted.append(
+                    Counted(decoded(name), p, r, s, *map(_counted, (entries, begun, lie)))
+                )
         return Census(counted, events, events.get("scheduled", 0), due)
 
     def sums(self) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
@@ -237,7 +239,8 @@ class Audit(Store):
         numbers = {n: _number(v) for n, v in records.pairs(reply[0]).items()}
         by_queue = zip(reply[3][::2], reply[3][1::2], strict=True)
         return numbers, {
-            _text(q): {n: _number(v) for n, v in records.pairs(own).items()} for q, own in by_queue
+            decoded(q): {n: _number(v) for n, v in records.pairs(own).items()}
+            for q, own in by_queue
         }
 
     def garbled(self) -> list[tuple[str, str]]:
@@ -334,10 +337,6 @@ class Audit(Store):
 
 def _says_what_is_there(error: RedisError) -> bool:
     return isinstance(error, NoScriptError) or first_word(error) == "WRONGTYPE"
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def _number(raw: bytes | str | int) -> int:

@@ -96,14 +96,14 @@ def _clock(store: Audit) -> tuple[float, float]:
 def _holders(store: Audit) -> Iterator[str]:
     """Workers that have a list; one may come twice."""
     for batch in store.names("running:"):
-        yield from (name.decode("utf-8", "surrogateescape")[8:] for name in batch)
+        yield from (records.decoded(name)[8:] for name in batch)
 
 
 def _oldest_dead(store: Audit) -> float | None:
     last = store.answer("LINDEX", store.keys("dlq"), -1)
     if last is None:
         return None
-    job = store.keys.job(last.decode("utf-8", "surrogateescape"))
+    job = store.keys.job(records.decoded(last))
     try:
         return float(store.answer("HGET", job, "completed_at") or "")
     except ValueError:

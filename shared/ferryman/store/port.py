@@ -11,7 +11,7 @@ from ferryman.errors import StoreDamaged, StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Calls
 from ferryman.store.connect import BLOCK_TIMEOUT, pool
-from ferryman.store.records import Claimed, Turn, claimed
+from ferryman.store.records import Claimed, Turn, claimed, decoded
 from ferryman.store.wire import Delivery, Listener, Wire, evalsha, packed
 
 
@@ -93,7 +93,7 @@ class Port:
             return []  # the next claim sets aside what lies there
         if isinstance(reply, StoreUnavailable):
             raise reply
-        return [i.decode("utf-8", "surrogateescape") for i in reply]
+        return [decoded(i) for i in reply]
 
     def listen(self, free: int) -> None:
         """Wait on every list; with a free slot for each, what arrives is begun at once."""

@@ -57,7 +57,7 @@ def _claimed(raw: Sequence[Any]) -> Claimed:
     text: list[Any] = [None if v is None else v.decode("utf-8", "backslashreplace") for v in fields]
     job_type, payload, queue = text[:3]
     row = Claimed(
-        job_id.decode("utf-8", "surrogateescape"),
+        decoded(job_id),
         attempt,
         job_type,
         "{}" if payload is None else payload,
@@ -210,6 +210,11 @@ def _seconds(text: str) -> float:
         return number(text)
     except ValueError:
         return 0.0
+
+
+def decoded(raw: bytes) -> str:
+    """An id or a name; foreign bytes stay what they are, and go back as such."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, str]:

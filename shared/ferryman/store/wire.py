@@ -28,6 +28,7 @@ from ferryman.store.connect import (
     encoded,
     redis_errors,
 )
+from ferryman.store.records import decoded
 from ferryman.store.scripts import scripts
 
 
@@ -209,7 +210,7 @@ class Listener:
                 self.close()
                 raise
         if isinstance(found, bytes):
-            found = found.decode("utf-8", "surrogateescape")
+            found = decoded(found)
         return Delivery(found, claim)
 
     def _read(self) -> Any:
