@@ -65,6 +65,7 @@ def run_up(settings: Settings) -> int:
     0 stopped as asked, 1 the port is taken or a part did not start, 3 no answer from REDIS_URL,
     130 a second Ctrl-C. Raises ConfigError when the embedded server cannot start.
     """
+    logs.configure(settings)
     with Signals() as signals:
         up = _Up(settings, signals.pause)
         try:
@@ -315,8 +316,9 @@ def banner(settings: Settings, embedded: bool) -> str:
 Ferryman is up. Ctrl-C stops everything; accepted jobs stay.
 
   API      {base}
-           POST /jobs  GET /jobs  GET /jobs/{{id}}  DELETE /jobs/{{id}}  POST /jobs/{{id}}/retry
-           GET /stats  GET /health  GET /metrics  GET /openapi.json
+           POST /jobs  POST /jobs/bulk  GET /jobs  GET /jobs/{{id}}  DELETE /jobs/{{id}}
+           POST /jobs/{{id}}/retry  GET /dlq  GET /stats  GET /health  GET /metrics
+           GET /openapi.json: all of them, described
   Worker   {settings.num_workers} jobs at a time from: {queues}
   Redis    {mask(settings.redis_url)} ({kept})
 

@@ -121,6 +121,23 @@ def test_dead_letters_are_read_with_the_redis_command_too(worked: Site) -> None:
     assert (pairs["type"], pairs["state"]) == ("fail", "failed")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("NOSUCH",), "(error) ERR unknown command 'NOSUCH'"),
+        (("GET",), "(error) ERR wrong number of arguments for 'get' command"),
+        (("LLEN", "a-text"), "(error) WRONGTYPE Operation against a key"),
+    ],
+)
+def test_what_redis_refuses_is_said_as_redis_cli_does(
+    site: Site, command: tuple[str, ...], said: str
+) -> None:
+    site.raw.set("a-text", "x")
+    result = site.command("redis", *command)
+    assert result.returncode == 1
+    assert said in one_clear_line(result)
+
+
 # Settings and what is not there.
 
 
