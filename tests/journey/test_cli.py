@@ -112,6 +112,12 @@ def test_stats_counts_by_state_and_by_queue(worked: Site) -> None:
     assert by_queue["default"]["COMPLETED"] == "1"
 
 
+def test_stats_say_which_queue_is_paused(site: Site) -> None:
+    site.enqueue("uppercase", queue="idle")
+    site.store.pause("idle")
+    assert "idle (paused)" in site.command("stats").stdout
+
+
 def test_dead_letters_are_read_with_the_redis_command_too(worked: Site) -> None:
     dead = worked.enqueue("fail", max_attempts=1).wait(20)
     ids = worked.command("redis", "LRANGE", "ferryman:{0}:dlq", "0", "9")

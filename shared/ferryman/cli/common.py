@@ -65,7 +65,7 @@ def utc(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def number(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
     """So many of a thing: "1 worker", "2 workers"."""
     return f"{n} {noun}{'s' * (n != 1)}"
 

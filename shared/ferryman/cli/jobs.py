@@ -10,9 +10,9 @@ import click
 
 from ferryman.cli.common import (
     as_json,
+    counted,
     ferryman,
     job_view,
-    number,
     print_json,
     print_table,
     printable,
@@ -130,9 +130,11 @@ def stats(context: click.Context, json_out: bool) -> None:
         return
     names = list(states)
     rows = [("all", *states.values())]
-    rows += [(name, *(fields[s] for s in names)) for name, fields in sorted(now.queues.items())]
+    for name, fields in sorted(now.queues.items()):
+        mark = " (paused)" if fields["paused"] else ""
+        rows.append((name + mark, *(fields[s] for s in names)))
     print_table(("QUEUE", *(n.upper() for n in names)), rows)
-    dead, workers = number(now.dlq_size, "dead letter"), number(now.workers, "worker")
+    dead, workers = counted(now.dlq_size, "dead letter"), counted(now.workers, "worker")
     click.echo(f"\n{dead}, {workers}", err=True)
 
 
