@@ -1,6 +1,6 @@
 """From what a client says to a valid `Draft`: every wrong thing is named, with its place.
 
-Next on the way of a job: `client`, which hands the draft to the store.
+Next on the way of a job: `origin`, which hands the draft to the store.
 """
 
 from __future__ import annotations
