@@ -1,6 +1,6 @@
 """Requests and answers as models: they describe the API in /openapi.json.
 
-Query parameters are also checked by them. A new job is not: `ferryman.client.draft` is the one
+Query parameters are also checked by them. A new job is not: `ferryman.draft.draft` is the one
 place that says what a job may be, for HTTP as for Python, and a test holds the two together.
 """
 

@@ -139,6 +139,8 @@ def _detail(kind: Kind, error: Exception) -> str:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, NotFound):
+        return "no such path; /openapi.json lists those there are"
     if isinstance(error, HTTPException):
         return error.description or error.name
     return str(error)

@@ -1,7 +1,7 @@
 """Ferryman: a job service on Redis. Accepted jobs run at least once, and you can see each one.
 
-The way of a job, which is the order to read the files in: `client` -> `store` -> lua/ ->
-`ferryman_worker.child` -> `run` -> `decide` -> `store`.
+The way of a job, which is the order to read the files in: `client` -> `draft` -> `origin` ->
+`store` -> lua/ -> `ferryman_worker.child` -> `run` -> `decide` -> `store`.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
 """Many jobs at once: each becomes a `Draft`, or the answer says what is wrong with which.
 
-Next on the way of a job: `client`, which hands the drafts to the store in one call.
+Next on the way of a job: `origin`, which hands the drafts to the store in one call.
 """
 
 from __future__ import annotations

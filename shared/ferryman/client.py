@@ -4,7 +4,7 @@
     handle = ferry.enqueue("uppercase", {"input": "hello"})
     handle.wait(timeout=10).result
 
-Next on the way of a job: `store`.
+Next on the way of a job: `draft`.
 """
 
 from __future__ import annotations

@@ -278,8 +278,15 @@ class Row:
     help: str
 
 
-def table(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Row]:
-    """Every setting with its value in force and where that came from; secrets are masked."""
+def table(
+    settings: Settings,
+    environ: Mapping[str, str] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """Every setting with its value in force and where that came from; secrets are masked.
+
+    `origins`: where those come from, by name, that neither a flag nor the environment gave.
+    """
     env = os.environ if environ is None else environ
     rows = []
     for spec in fields(Settings):
@@ -292,6 +299,7 @@ def table(settings: Settings, environ: Mapping[str, str] | None = None) -> list[
         origin = "default"
         if value != spec.default:
             origin = "environment" if env.get(spec.metadata["env"]) else "flag"
+        origin = (origins or {}).get(spec.name, origin)
         rows.append(Row(spec.name, spec.metadata["env"], shown, origin, spec.metadata["help"]))
     return rows
 

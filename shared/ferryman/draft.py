@@ -1,6 +1,6 @@
 """From what a client says to a valid `Draft`: every wrong thing is named, with its place.
 
-Next on the way of a job: `client`, which hands the draft to the store.
+Next on the way of a job: `origin`, which hands the draft to the store.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from ferryman.errors import ConfigError, FieldError, InvalidJob
 from ferryman.ids import new_id
 from ferryman.job import (
     ID_PATTERN,
+    LONGEST_TYPE,
     QUEUE_PATTERN,
     Draft,
     backoff_fields,
     encode,
+    is_type_name,
 )
 from ferryman.keys import LEVELS
 
@@ -91,9 +93,9 @@ def _id(value: Any) -> str | None:
 
 
 def _type(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable():
-        raise ValueError("expected 1 to 128 printable characters")
-    return value
+    if not is_type_name(value):
+        raise ValueError(f"expected 1 to {LONGEST_TYPE} printable characters")
+    return str(value)
 
 
 def _queue(value: Any) -> str:

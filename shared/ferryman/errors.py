@@ -12,7 +12,7 @@
         MemoryFull                Redis is full, or so nearly that it takes no new jobs
         StoreDamaged              a key holds what Ferryman did not put there
 
-`Retry`, `Bury` and `Snooze` (handler signals) are not errors; they live in `registry`.
+`Retry`, `Bury` and `Snooze` (handler signals) are not errors; they live in `context`.
 How each error reads over HTTP is one table, in `ferryman_api.problems`.
 """
 
@@ -86,7 +86,7 @@ class QueueFull(FerrymanError):
 
     def __init__(self, queue: str, limit: int, retry_after: int = 5) -> None:
         self.queue, self.limit, self.retry_after = queue, limit, retry_after
-        super().__init__(f"queue {queue!r} is full: {limit} jobs are waiting")
+        super().__init__(f"queue {queue!r} is full: at most {limit} jobs may wait")
 
 
 class StoreUnavailable(FerrymanError):

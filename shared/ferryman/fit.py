@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ferryman.context import BadPayload, Context
-from ferryman.errors import ConfigError
+from ferryman.errors import ConfigError, InvalidJob
 
 
 class Fit:
@@ -55,14 +55,14 @@ class Fit:
         return self._validate
 
     def payload(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The JSON value that stands for these arguments."""
+        """The JSON value that stands for these arguments; InvalidJob when one is no JSON."""
         if self._is_plain is None:
             self._is_plain = self._model() is None and not any(
                 p.kind is p.VAR_KEYWORD for p in self._params
             )
         # To bind costs 9 us, which only what may be wrong has to pay.
         if self._is_plain and not args and self._required <= kwargs.keys() <= self._names:
-            return {name: _plain(value) for name, value in kwargs.items()}
+            return {name: _plain(name, value) for name, value in kwargs.items()}
         bound = inspect.Signature(self._params).bind(*args, **kwargs).arguments
         if self._model() is not None:
             return next(iter(bound.values())).model_dump(mode="json", exclude_unset=True)
@@ -72,7 +72,7 @@ class Fit:
                 continue
             value = bound[param.name]
             out.update(value if param.kind is param.VAR_KEYWORD else {param.name: value})
-        return {k: _plain(v) for k, v in out.items()}
+        return {name: _plain(name, value) for name, value in out.items()}
 
     def _model(self) -> Any:
         from pydantic import BaseModel
@@ -116,12 +116,15 @@ class Fit:
         ]
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
-    from pydantic_core import to_jsonable_python
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-    return to_jsonable_python(value)
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError as error:
+        raise InvalidJob.at(f"/payload/{name}", str(error)) from None
 
 
 def _explain(error: Any) -> str:

@@ -26,6 +26,9 @@ ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 QUEUE_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Queue names: no colon, so that a key can be read back into its parts."""
 
+LONGEST_TYPE = 128
+"""Characters of a job type's name."""
+
 END_OF_TIME = 253_402_300_800.0
 """The year 10000, which no date can name."""
 
@@ -95,6 +98,11 @@ class Draft(NamedTuple):
             if self.trace.state:
                 out["tracestate"] = self.trace.state
         return out
+
+
+def is_type_name(value: Any) -> bool:
+    """Whether a job type may be called that: 1 to 128 printable characters."""
+    return isinstance(value, str) and 1 <= len(value) <= LONGEST_TYPE and value.isprintable()
 
 
 def backoff_fields(backoff: Backoff) -> dict[str, Any]:

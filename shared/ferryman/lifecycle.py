@@ -1,7 +1,7 @@
 """The life of a job as data: which verb leads from which state to which.
 
-Read by the program (which states count as waiting or finished), by the tests (every state
-against every verb) and by docs/lifecycle.md, which a test compares with this table.
+Read by the program (the states, and which of them count as waiting or finished), by the tests
+(every state against every verb) and by docs/lifecycle.md, which a test compares with this table.
 No I/O here. Next on the way of a job: `keys`, then `store`.
 """
 

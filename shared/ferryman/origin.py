@@ -1,6 +1,6 @@
 """Where a job comes from: which trace it is part of when it is sent, and when it runs.
 
-Next: `tracing`, which says whether spans are made of it, and `spans`.
+Whether spans are made of it says `tracing`. Next on the way of a job: `store`.
 """
 
 from __future__ import annotations

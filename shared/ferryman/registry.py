@@ -13,7 +13,7 @@ from ferryman.context import Context
 from ferryman.errors import ConfigError
 from ferryman.fit import Fit
 from ferryman.handle import Handle
-from ferryman.job import DEFAULT_QUEUE, QUEUE_PATTERN
+from ferryman.job import DEFAULT_QUEUE, LONGEST_TYPE, QUEUE_PATTERN, is_type_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +34,8 @@ _OPTION_NAMES = ("queue", "max_attempts", "timeout", "backoff")
 
 def make_options(name: str, given: Mapping[str, Any]) -> Options:
     """Checked options of the job type `name`; ConfigError names the nearest right word."""
+    if not is_type_name(name):
+        raise ConfigError(f"job type {name!r}: expected 1 to {LONGEST_TYPE} printable characters")
     for word in given:
         if word not in _OPTION_NAMES:
             near = difflib.get_close_matches(word, _OPTION_NAMES, 1)
@@ -48,13 +50,17 @@ def make_options(name: str, given: Mapping[str, Any]) -> Options:
             raise ConfigError(f"job type {name!r}: backoff: expected a Backoff or a tenacity wait")
         options["backoff"] = from_tenacity(wait)
     made = Options(**options)
-    if not QUEUE_PATTERN.fullmatch(made.queue):
+    if not isinstance(made.queue, str) or not QUEUE_PATTERN.fullmatch(made.queue):
         raise ConfigError(f"job type {name!r}: queue: expected letters, digits, . _ -")
-    if made.max_attempts is not None and not 1 <= made.max_attempts <= 1000:
+    if made.max_attempts is not None and not _is_within(made.max_attempts, (int,), 1, 1000):
         raise ConfigError(f"job type {name!r}: max_attempts: expected 1 to 1000")
-    if made.timeout is not None and not 0.1 <= made.timeout <= 604_800:
+    if made.timeout is not None and not _is_within(made.timeout, (int, float), 0.1, 604_800):
         raise ConfigError(f"job type {name!r}: timeout: expected 0.1 to 604800 seconds")
     return made
+
+
+def _is_within(value: Any, kinds: tuple[type, ...], low: float, high: float) -> bool:
+    return type(value) in kinds and bool(low <= value <= high)
 
 
 class JobType(Generic[P, R]):

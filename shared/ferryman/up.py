@@ -63,8 +63,10 @@ def run_up(settings: Settings) -> int:
     """Run everything until SIGINT or SIGTERM; the exit code.
 
     0 stopped as asked, 1 the port is taken or a part did not start, 3 no answer from REDIS_URL,
-    130 a second Ctrl-C. Raises ConfigError when the embedded server cannot start.
+    130 a second Ctrl-C. Raises ConfigError when the embedded server cannot start, or the one of
+    REDIS_URL is too old.
     """
+    logs.configure(settings)
     with Signals() as signals:
         up = _Up(settings, signals.pause)
         try:
@@ -265,20 +267,16 @@ def _port_trouble(settings: Settings, error: OSError) -> str:
 
 
 def _check_redis(settings: Settings) -> None:
-    """Refuse a server that does not answer, or is too old for the scripts."""
+    """Refuse a server that does not answer; ConfigError when it is too old for the scripts."""
     from ferryman.store import Store
 
     store = Store(settings, timeout=2.0)
     try:
-        version = store.server()["redis_version"]
+        store.check_server()
     except StoreUnavailable as error:
         raise _GivenUp(NO_REDIS, f"REDIS_URL: {error}") from None
     finally:
         store.close()
-    if int(version.split(".")[0]) < 7:  # Valkey says 7.2.4 here, whatever its own version
-        raise _GivenUp(
-            NO_REDIS, f"REDIS_URL: needs Redis >= 7.0 or Valkey >= 7.2, found Redis {version}"
-        )
 
 
 def _environ(settings: Settings) -> dict[str, str]:
@@ -315,8 +313,9 @@ def banner(settings: Settings, embedded: bool) -> str:
 Ferryman is up. Ctrl-C stops everything; accepted jobs stay.
 
   API      {base}
-           POST /jobs  GET /jobs  GET /jobs/{{id}}  DELETE /jobs/{{id}}  POST /jobs/{{id}}/retry
-           GET /stats  GET /health  GET /metrics  GET /openapi.json
+           POST /jobs  POST /jobs/bulk  GET /jobs  GET /jobs/{{id}}  DELETE /jobs/{{id}}
+           POST /jobs/{{id}}/retry  GET /dlq  GET /stats  GET /health  GET /metrics
+           GET /openapi.json: all of them, described
   Worker   {settings.num_workers} jobs at a time from: {queues}
   Redis    {mask(settings.redis_url)} ({kept})
 

@@ -13,6 +13,7 @@ from ferryman_api import problems
 def test_an_unknown_path_is_404(client, path, method):
     answer = client.open(path, method=method)
     assert answer.status_code == 404
+    assert "/openapi.json" in answer.json["detail"]
     assert answer.content_type == "application/problem+json"
     assert answer.json["type"] == "https://ferryman.dev/problems/not-found"
 

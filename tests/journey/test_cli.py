@@ -112,6 +112,12 @@ def test_stats_counts_by_state_and_by_queue(worked: Site) -> None:
     assert by_queue["default"]["COMPLETED"] == "1"
 
 
+def test_stats_say_which_queue_is_paused(site: Site) -> None:
+    site.enqueue("uppercase", queue="idle")
+    site.store.pause("idle")
+    assert "idle (paused)" in site.command("stats").stdout
+
+
 def test_dead_letters_are_read_with_the_redis_command_too(worked: Site) -> None:
     dead = worked.enqueue("fail", max_attempts=1).wait(20)
     ids = worked.command("redis", "LRANGE", "ferryman:{0}:dlq", "0", "9")
@@ -119,6 +125,23 @@ def test_dead_letters_are_read_with_the_redis_command_too(worked: Site) -> None:
     fields = worked.command("redis", "HGETALL", f"ferryman:{{0}}:job:{dead.id}").stdout.splitlines()
     pairs = dict(zip(fields[::2], fields[1::2], strict=False))
     assert (pairs["type"], pairs["state"]) == ("fail", "failed")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("NOSUCH",), "(error) ERR unknown command 'NOSUCH'"),
+        (("GET",), "(error) ERR wrong number of arguments for 'get' command"),
+        (("LLEN", "a-text"), "(error) WRONGTYPE Operation against a key"),
+    ],
+)
+def test_what_redis_refuses_is_said_as_redis_cli_does(
+    site: Site, command: tuple[str, ...], said: str
+) -> None:
+    site.raw.set("a-text", "x")
+    result = site.command("redis", *command)
+    assert result.returncode == 1
+    assert said in one_clear_line(result)
 
 
 # Settings and what is not there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -80,6 +81,9 @@ def test_other_commands_find_the_server_that_up_started(house: House) -> None:
     printed = house.command("enqueue", "uppercase", '{"input":"x"}', "--wait", "20")
     assert printed.returncode == 0
     assert '"result": "X"' in printed.stdout
+    rows = json.loads(house.command("config", "--json").stdout)
+    [row] = [row for row in rows if row["env"] == "REDIS_URL"]
+    assert row["origin"].endswith("redis.url")
     assert up.stop() == 0
     assert not (house.folder / "data" / "redis.url").exists()
 
@@ -136,7 +140,7 @@ def test_a_part_that_dies_is_started_again(house: House, part: str) -> None:
     up = house.up()
     assert result(house, post(house)) == "HELLO WORLD"
     os.kill(part_pid(house, up, part), signal.SIGKILL)
-    up.await_line("part.ended")
+    up.await_event("part.ended")
     until(lambda: works(house), within=40)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tenacity
 from pydantic import BaseModel
 
-from ferryman import Backoff, ConfigError, Context, Ferryman
+from ferryman import Backoff, ConfigError, Context, Ferryman, InvalidJob
 from ferryman.context import BadPayload
 
 HERE = Context("id", "t", "default", 1, 0, 3, 60.0)
@@ -93,11 +93,34 @@ def test_an_unknown_option_names_the_nearest_right_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"queue": "a:b"}, {"max_attempts": 0}, {"timeout": 0}, {"backoff": 5}]
+    "options",
+    [
+        {"queue": "a:b"},
+        {"queue": 5},
+        {"max_attempts": 0},
+        {"max_attempts": "3"},
+        {"timeout": 0},
+        {"timeout": "3"},
+        {"backoff": 5},
+    ],
 )
 def test_a_wrong_option_is_an_error_at_definition(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         Ferryman().job("t", **options)(lambda: None)
+
+
+@pytest.mark.parametrize("name", ["", "a\n", "x" * 129])
+def test_a_name_no_job_could_have_is_an_error_at_definition(name: str) -> None:
+    with pytest.raises(ConfigError, match="printable"):
+        Ferryman().job(name)(lambda: None)
+
+
+def test_an_argument_that_is_no_json_is_an_invalid_job() -> None:
+    @Ferryman().job
+    def show(what: object) -> None: ...
+
+    with pytest.raises(InvalidJob, match="/payload/what"):
+        show.enqueue(object())
 
 
 def test_a_name_can_be_registered_once() -> None:

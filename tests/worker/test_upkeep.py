@@ -13,6 +13,7 @@ import pytest
 from tests.worker.proxy import Proxy
 
 from ferryman.config import Settings
+from ferryman.errors import StoreUnavailable
 from ferryman.store import Store
 from ferryman_worker import upkeep as upkeep_module
 from ferryman_worker.link import Link, Message
@@ -82,6 +83,20 @@ def test_it_leaves_a_server_that_refuses_for_the_one_that_is_there_now(
     upkeep.heard = 0.0  # it beats no more
     for part in (proxy, old, new):
         part.close()
+
+
+def test_it_says_once_that_redis_is_lost_and_once_that_it_is_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _supervisor, own = Link.pair()
+    upkeep, said = Upkeep(settings, "sup", own), []
+    for level in ("warning", "info"):
+        monkeypatch.setattr(upkeep_module.log, level, lambda event, **_: said.append(event))
+    for _ in range(3):
+        upkeep._lose_redis(StoreUnavailable("away"))
+    for _ in range(3):
+        upkeep._hear_redis()
+    assert said == ["redis.lost", "redis.back"]
 
 
 def await_beats(store: Store) -> None:

@@ -1,6 +1,6 @@
 """What happens to a job after a run. Pure: the same arguments, the same answer.
 
-Next on the way of a job: `store.settle`, lua/<verb>.lua.
+Next on the way of a job: `ferryman.store.port`, lua/<verb>.lua.
 """
 
 from __future__ import annotations

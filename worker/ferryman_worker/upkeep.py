@@ -81,6 +81,8 @@ class Upkeep:
         self.stopping = False
         self.heard = time.monotonic()
         self.answered = 0.0
+        self.is_lost = False
+        """Redis did not answer the last beat; said once, and once that it does again."""
         self.rounds: dict[str, float] = {}
         self.leads = threading.Event()
         self.types: dict[str, Any] = {}
@@ -146,12 +148,23 @@ class Upkeep:
             try:
                 self._beat()
             except StoreUnavailable as error:
-                self.watch.lost_sight()
-                self.leads.clear()
-                # The next beat connects anew: the address may lead to another server by now.
-                self.beats.close()
-                log.warning(logs.REDIS_LOST, worker=self.supervisor, error=str(error))
+                self._lose_redis(error)
             time.sleep(max(0.05, TICK - (time.monotonic() - started)))
+
+    def _lose_redis(self, error: StoreUnavailable) -> None:
+        self.watch.lost_sight()
+        self.leads.clear()
+        # The next beat connects anew: the address may lead to another server by now.
+        self.beats.close()
+        if not self.is_lost:
+            self.is_lost = True
+            log.warning(logs.REDIS_LOST, worker=self.supervisor, error=str(error))
+
+    def _hear_redis(self) -> None:
+        self.answered = time.monotonic()
+        if self.is_lost:
+            self.is_lost = False
+            log.info(logs.REDIS_BACK, worker=self.supervisor)
 
     def _beat(self) -> None:
         if time.monotonic() - self.heard > STALE:
@@ -160,7 +173,7 @@ class Upkeep:
         beat = self.beats.beat(
             self.supervisor, busy, self.settings.queues, self.ages, self.instance, self.stopping
         )
-        self.answered = time.monotonic()
+        self._hear_redis()
         self._compare(beat.instance)
         for worker in beat.lost:
             self.link.send("lost", worker=worker)

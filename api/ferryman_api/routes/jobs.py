@@ -1,4 +1,4 @@
-"""Jobs: a new one, one, many, gone, again. Next on the way of a job: `ferryman.client`."""
+"""Jobs: a new one, one, many, gone, again. Next on the way of a job: `new_jobs`."""
 
 from __future__ import annotations
 

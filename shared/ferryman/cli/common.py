@@ -22,14 +22,17 @@ as_json = click.option("--json", "json_out", is_flag=True, help="Print JSON")
 
 def settings(context: click.Context, **flags: Any) -> config.Settings:
     """Settings in force: flag > environment > the server `ferryman up` started here > default."""
-    redis_url = context.find_root().obj
-    loaded = config.load(redis_url=redis_url, **flags)
-    if redis_url or os.environ.get("REDIS_URL"):
-        return loaded
+    loaded = config.load(redis_url=context.find_root().obj, **flags)
+    note = noted_server(context, loaded)
+    return config.with_redis(loaded, note.read_text("utf-8").strip()) if note else loaded
+
+
+def noted_server(context: click.Context, loaded: config.Settings) -> Path | None:
+    """The file with the address of the server `ferryman up` runs here; None when none is asked."""
+    if context.find_root().obj or os.environ.get("REDIS_URL"):
+        return None
     note = Path(loaded.data) / "redis.url"
-    if note.is_file():
-        return config.with_redis(loaded, note.read_text("utf-8").strip())
-    return loaded
+    return note if note.is_file() else None
 
 
 def ferryman(context: click.Context) -> Ferryman:
@@ -60,6 +63,11 @@ def utc(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def counted(n: int, noun: str) -> str:
+    """So many of a thing: "1 worker", "2 workers"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferryman.cli.common import as_json, print_json, print_table, printable, settings, utc
+from ferryman.cli.common import (
+    as_json,
+    counted,
+    print_json,
+    print_table,
+    printable,
+    settings,
+    utc,
+)
 
 if TYPE_CHECKING:
     from ferryman.check import Finding, Report
@@ -113,10 +121,11 @@ def _print(report: Report, mended: list[Finding], dry_run: bool) -> None:
     _print_findings(report.findings, dry_run)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
-    number = len(report.findings)
-    verdict = "all is well" if not number else f"{number} violation{'s' * (number > 1)}"
-    click.echo(f"{verdict}: {report.jobs} jobs checked in {report.seconds:.1f} s", err=True)
-    if number and not mended and any(f.repair for f in report.findings):
+    wrong = len(report.findings)
+    verdict = counted(wrong, "violation") if wrong else "all is well"
+    jobs = counted(report.jobs, "job")
+    click.echo(f"{verdict}: {jobs} checked in {report.seconds:.1f} s", err=True)
+    if wrong and not mended and any(f.repair for f in report.findings):
         command = "ferryman check --repair --yes" if dry_run else "ferryman check --repair"
         click.echo(f"{'mend it' if dry_run else 'see what would mend it'}: {command}", err=True)
 

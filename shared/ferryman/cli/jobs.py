@@ -10,6 +10,7 @@ import click
 
 from ferryman.cli.common import (
     as_json,
+    counted,
     ferryman,
     job_view,
     print_json,
@@ -129,9 +130,12 @@ def stats(context: click.Context, json_out: bool) -> None:
         return
     names = list(states)
     rows = [("all", *states.values())]
-    rows += [(name, *(fields[s] for s in names)) for name, fields in sorted(now.queues.items())]
+    for name, fields in sorted(now.queues.items()):
+        mark = " (paused)" if fields["paused"] else ""
+        rows.append((name + mark, *(fields[s] for s in names)))
     print_table(("QUEUE", *(n.upper() for n in names)), rows)
-    click.echo(f"\n{now.dlq_size} dead letters, {now.workers} workers", err=True)
+    dead, workers = counted(now.dlq_size, "dead letter"), counted(now.workers, "worker")
+    click.echo(f"\n{dead}, {workers}", err=True)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -143,7 +147,10 @@ def redis(context: click.Context, command: tuple[str, ...]) -> None:
     \b
     Example: ferryman redis LRANGE 'ferryman:{0}:dlq' 0 9
     """
-    reply = ferryman(context).store.command(*command)
+    from ferryman.store.connect import spoken_errors
+
+    with spoken_errors():
+        reply = ferryman(context).store.command(*command)
     for line in reply_lines(reply) if sys.stdout.isatty() else raw_lines(reply):
         click.echo(line)
 

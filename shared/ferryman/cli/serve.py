@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ferryman import config
-from ferryman.cli.common import as_json, print_json, print_table, settings
+from ferryman.cli.common import as_json, noted_server, print_json, print_table, settings
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -83,7 +83,9 @@ def worker(context: click.Context, /, **flags: Any) -> None:
 @click.pass_context
 def show_config(context: click.Context, json_out: bool) -> None:
     """Print every setting: its value in force, where that came from, what it is for."""
-    rows = config.table(settings(context))
+    loaded = settings(context)
+    note = noted_server(context, loaded)
+    rows = config.table(loaded, origins={"redis_url": str(note)} if note else None)
     if json_out:
         print_json([asdict(row) for row in rows])
         return

@@ -26,7 +26,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from ferryman.config import Settings, mask
-from ferryman.errors import MemoryFull, StoreDamaged, StoreUnavailable
+from ferryman.errors import FerrymanError, MemoryFull, StoreDamaged, StoreUnavailable
 
 BLOCK = 2.0
 """Seconds one BLMOVE waits. Well under the lease, so that a dead worker's claim ends soon."""
@@ -88,6 +88,19 @@ def redis_errors(address: str) -> Iterator[None]:
         if unavailable is None:
             raise
         raise unavailable from error
+
+
+@contextmanager
+def spoken_errors() -> Iterator[None]:
+    """Turns an error Redis answered into a FerrymanError that says it as redis-cli does."""
+    try:
+        yield
+    except (ResponseError, StoreDamaged) as error:
+        said = error.__cause__ if isinstance(error, StoreDamaged) else error
+        assert isinstance(said, ResponseError)
+        word = first_word(said)
+        text = str(said).removeprefix(word).strip()
+        raise FerrymanError(f"(error) {word} {text}") from error
 
 
 def as_unavailable(error: RedisError, address: str) -> StoreUnavailable | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ferryman.lifecycle import WAITING
 from ferryman.store import records
 from ferryman.store.audit import Audit, Roll
 
@@ -61,7 +62,7 @@ def facts(store: Audit) -> Facts:
         roll=roll,
         ownerless=sorted(w for w in _holders(store) if not roll.knows(w)),
         left=sum(store.lengths([f"running:{w}" for w in sorted(roll.reaped)])),
-        waiting=sum(stats.get(state, 0) for state in ("pending", "scheduled", "blocked")),
+        waiting=sum(stats.get(state, 0) for state in WAITING),
         wake=wake,
         quarantine=quarantine,
         dlq=dlq,

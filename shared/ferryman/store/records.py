@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ferryman.decision import Decision
 from ferryman.job import number
-from ferryman.lifecycle import State
+from ferryman.lifecycle import WAITING, State
 
 
 class Accepted(NamedTuple):
@@ -162,7 +162,7 @@ class Stats:
     @property
     def waiting(self) -> int:
         """pending + scheduled + blocked."""
-        return sum(self.states[s] for s in (State.PENDING, State.SCHEDULED, State.BLOCKED))
+        return sum(self.states[s] for s in WAITING)
 
     @property
     def total(self) -> int:
