@@ -163,7 +163,8 @@ def test_the_line_of_a_run_does_not_wait_for_the_next_one(start: Start) -> None:
     until(hand.is_listening)
     hand.enqueue("a")
     hand.completed("a")
-    until(lambda: not hand.child.ended and not hand.child.runs, within=1)
+    # Less than the second after which it looks around anyway.
+    until(lambda: not hand.child.ended and not hand.child.runs, within=0.5)
 
 
 @pytest.mark.usefixtures("often")
