@@ -87,4 +87,5 @@ def test_after_a_reset_no_answer_to_an_older_question_comes(world):
     hand.port.ask([Finish("a", 1, None, 0.01)], 0)
     hand.port.reset()
     assert hand.port.answer() is None
-    assert hand.turn(0, adopt=True).jobs == []
+    [job] = hand.turn(1, "b", adopt=True).jobs
+    assert (job.id, job.attempt) == ("b", 1)

@@ -63,6 +63,22 @@ def test_a_note_of_progress_is_cut_to_200_characters(child: Child, store: Store)
     assert store.get("a").progress_note == "x" * 200
 
 
+def test_what_was_asked_for_takes_room_and_what_is_being_settled_takes_none(
+    store: Store, child: Child
+) -> None:
+    store.enqueue([Draft(id=name, type="unknown") for name in "abcd"])
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    assert child._room() == 1
+    child._ask([])
+    assert (child._room(), len(child.asked)) == (0, 1)
+    child._hear()  # a job of an unknown type is over at once
+    assert child._room() == 0
+    child._ask([])
+    assert ([len(q.settles) for q in child.asked], child._room()) == ([1], 0)
+    child._hear()
+    assert [list(child.runs), len(child.unsettled)] == [["b"], 0]
+
+
 def test_upkeep_beats_no_more_for_a_supervisor_that_is_frozen(
     start_server: Callable[..., EmbeddedServer],
 ) -> None:
