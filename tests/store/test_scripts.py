@@ -1,6 +1,7 @@
 """Every script: how it is loaded, what its head says, and that it survives SCRIPT FLUSH."""
 
 import re
+import time
 
 import pytest
 
@@ -80,11 +81,17 @@ def test_two_open_questions_are_answered_in_order_though_scripts_are_flushed(wor
     assert hand.port.answer() is None
 
 
+def until_begun(world, job_id):
+    while world.field(job_id, "state") != "running":
+        time.sleep(0.01)
+
+
 def test_after_a_reset_no_answer_to_an_older_question_comes(world):
     hand = world.running("a")
     world.enqueue("b")
-    hand.port.ask([], 1)
-    hand.port.ask([Finish("a", 1, None, 0.01)], 0)
+    hand.port.ask([Finish("a", 1, None, 0.01)], 1)
+    hand.port.ask([], 0, ["b"])
+    until_begun(world, "b")
     hand.port.reset()
     assert hand.port.answer() is None
     [job] = hand.turn(1, "b", adopt=True).jobs

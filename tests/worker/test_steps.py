@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +16,7 @@ from ferryman.errors import StoreUnavailable
 from ferryman.job import Draft
 from ferryman.store import Port, Store
 from ferryman_worker.board import Board
-from ferryman_worker.child import Child, Post
+from ferryman_worker.child import Child, Post, Question
 from ferryman_worker.link import Link
 from ferryman_worker.trouble import Trouble
 from ferryman_worker.upkeep import STALE, Gone, Upkeep
@@ -77,6 +79,38 @@ def test_what_was_asked_for_takes_room_and_what_is_being_settled_takes_none(
     assert ([len(q.settles) for q in child.asked], child._room()) == ([1], 0)
     child._hear()
     assert [list(child.runs), len(child.unsettled)] == [["b"], 0]
+
+
+def test_an_order_waits_until_every_question_is_answered(store: Store, child: Child) -> None:
+    """A stop asks Redis to wake the listeners: its answer must not be taken for another."""
+    assert store.register("w:1:n", ["default"], {"slots": 1})
+    child.port.listen(1)
+    child._ask([])
+    child.terminate()
+    assert child._await_delivery() == []
+    assert child.limits.stop_at
+    assert child.port.answer() is None
+    assert child.port.running() == []
+
+
+@pytest.mark.parametrize(("number", "is_heard"), [(1, False), (2, True)])
+def test_with_something_to_do_the_second_open_question_is_waited_for_and_not_the_first(
+    child: Child, monkeypatch: pytest.MonkeyPatch, number: int, is_heard: bool
+) -> None:
+    heard: list[None] = []
+    monkeypatch.setattr(child, "_hear_first", lambda: heard.append(None))
+    child.runner.outcomes.append(Mock())
+    child.asked.extend(Question([], 1, adopt=False) for _ in range(number))
+    child._hear()
+    assert bool(heard) is is_heard
+
+
+def test_what_two_lost_answers_were_to_settle_is_settled_again(child: Child) -> None:
+    pairs: list[Any] = [("run", "first"), ("run", "second")]
+    child.asked.extend(Question([pair], 1, adopt=False) for pair in pairs)
+    child._lost(StoreUnavailable("away"))
+    assert child.unsettled == pairs
+    assert not child.asked
 
 
 def test_upkeep_beats_no_more_for_a_supervisor_that_is_frozen(
