@@ -1,9 +1,9 @@
 """A child of the worker: claim -> run -> decide -> settle, in a loop.
 
-Idle, it waits in one BLMOVE per list it serves (`wait`). Busy, one round trip settles every run
-that is over and claims as many jobs as there are free slots. Its other parts: the supervisor's
-`orders`, time `limits`, `trouble` with Redis, and `reconcile` after it. Next on the way of a job:
-`run`.
+Idle, it waits in one BLMOVE per list it serves (`wait`). Busy, one question settles every run that
+is over and claims as many jobs as there are free slots, and a second one may be open: while one
+batch runs here, Redis works on the next. Its other parts: the supervisor's `orders`, time `limits`,
+`trouble` with Redis, and `reconcile` after it. Next on the way of a job: `run`.
 """
 
 from __future__ import annotations
