@@ -289,8 +289,7 @@ class Child:
         return time.monotonic() < self.look_at and not self._timeout()
 
     def _await_delivery(self) -> list[str]:
-        """Listen, if the lists were empty, and sleep until something happens; the ids that came,
-        best priority first."""
+        """Listen, and sleep until something happens; the ids that came, best priority first."""
         self._report()  # not when the next job is there, and waits for it
         self.hungry = self.wait.is_poll_due() or self.hungry
         if not self.hungry and time.monotonic() >= self.trouble.retry_at:

@@ -16,8 +16,10 @@ LOOK = 0.25
 
 
 class Limits:
-    """The time limits of one child. `begin` and `end` are called in a run's own thread, `look` in
-    that of the watch."""
+    """The time limits of one child.
+
+    `begin` and `end` are called in a run's own thread, `look` in that of the watch.
+    """
 
     def __init__(self, board: Board, grace: float) -> None:
         self.stop_at: float | None = None
@@ -35,7 +37,7 @@ class Limits:
         self._board.end(run.slot)
 
     def stop(self, drain: float) -> None:
-        """The supervisor kills what has not ended in `drain` seconds."""
+        """Begin to drain: the supervisor kills what has not ended in so many seconds."""
         # A second before that, handlers are asked, so that they can clean up.
         self.stop_at = time.monotonic() + max(0.0, drain - 1.0)
 

@@ -56,8 +56,7 @@ class Orders:
             os._exit(0)  # the supervisor is gone; what runs here is recovered by another
 
     def consider_leaving(self, begun: int) -> None:
-        """Ask to be replaced after so many runs, once; until the other one is there this one
-        works on."""
+        """Ask to be replaced after so many runs, once; it works on until told to stop."""
         if self._is_leaving:
             return
         reason = self._recycle.due(begun)

@@ -21,8 +21,9 @@ POLL = 0.2
 """Seconds until Redis is asked again after a refusal, as when it is out of memory."""
 
 SUSPECT = 10.0
-"""Seconds of refusals until the address is asked for again: after a failover it may lead to
-another server."""
+"""Seconds of refusals until the address is asked for again.
+
+After a failover it may lead to another server."""
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ REFUSED = 1.0
 
 
 class Wait:
-    """The waits of one child. For the thread that has the loop; `nudge` for any."""
+    """The waits of one child. For the thread that has the loop; `nudge` is for any."""
 
     def __init__(self, port: Port, link: Link) -> None:
         self.is_asleep = False
@@ -34,8 +34,7 @@ class Wait:
         self._waker.setblocking(False)
 
     def listen(self, room: int) -> None:
-        """Wait in BLMOVE on every list, if there is room for a job, and Redis did not refuse that
-        a moment ago."""
+        """Wait in BLMOVE on every list, with room for a job, unless that was just refused."""
         if room and time.monotonic() >= self._listen_at:
             self._port.listen(room)
 
@@ -48,8 +47,11 @@ class Wait:
         return True
 
     def sleep(self, longest: Callable[[], float]) -> tuple[bool, list[Any]]:
-        """Until woken, at most so many seconds; whether the link has a message, and which
-        listeners have an answer, best priority first."""
+        """Sleep until there is something to do, at most so many seconds.
+
+        Tells whether the link has a message, and which listeners have an answer, the best
+        priority first. `longest` is called when a nudge can no longer be missed.
+        """
         with selectors.PollSelector() as selector:  # poll: registering costs no system call
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(self._link, selectors.EVENT_READ)
@@ -67,9 +69,9 @@ class Wait:
         return self._link in ready, [listener for listener in armed if listener in ready]
 
     def take(self, ready: Sequence[Any]) -> Iterator[tuple[list[str], Turn, bool]]:
-        """What each of these listeners brought, as `Port.take` gives it, and whether the answer
-        lay there for so long that what it began may be another's by now.
+        """What each of these listeners brought, as `Port.take` gives it, and whether it is overdue.
 
+        An answer that lay there for so long may have begun what is another's by now.
         Raises StoreUnavailable when a connection failed: reset the port, and reconcile.
         """
         for listener in ready:
