@@ -330,7 +330,7 @@ def test_while_settling_is_refused_a_child_claims_no_more_than_it_can_hold(start
         for _ in range(5):
             before = hand.child.trouble.retry_at
             until(lambda at=before: hand.child.trouble.retry_at > at)
-        assert len(hand.child.runs) <= 6, "its slots, as many again, and those it asked for"
+        assert len(hand.child.runs) <= 8, "its slots, as many again, and two questions to settle"
     assert [hand.completed(f"j{n}").attempt for n in range(20)] == [1] * 20
 
 
@@ -709,6 +709,19 @@ def backlog(store: Store, number: int, type: str = "echo") -> list[str]:
 
 
 # Stopping.
+
+
+def test_the_last_run_before_a_stop_leaves_its_line(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand = start()
+    hand.enqueue("a", "hold")
+    until(lambda: hand.started)
+    hand.link.send("stop", drain=8.0)
+    until(lambda: hand.child.limits.stop_at)
+    hand.gate.set()
+    hand.thread.join(PATIENCE)
+    assert capsys.readouterr().out.count("job.completed") == 1
 
 
 def test_a_stop_lets_runs_end_and_takes_nothing_more(start: Start) -> None:

@@ -105,6 +105,17 @@ def test_with_something_to_do_the_second_open_question_is_waited_for_and_not_the
     assert bool(heard) is is_heard
 
 
+def test_runs_begin_before_the_child_sleeps(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were started by an answer that came after the turn's question had been asked."""
+    done: list[str] = []
+    monkeypatch.setattr(child.runner, "go", lambda: done.append("go"))
+    monkeypatch.setattr(child.wait, "sleep", lambda _: done.append("sleep") or (False, []))
+    child._await_delivery()
+    assert done == ["go", "sleep"]
+
+
 def test_what_two_lost_answers_were_to_settle_is_settled_again(child: Child) -> None:
     pairs: list[Any] = [("run", "first"), ("run", "second")]
     child.asked.extend(Question([pair], 1, adopt=False) for pair in pairs)

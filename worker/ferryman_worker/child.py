@@ -117,13 +117,17 @@ class Child:
                 self.orders.consider_leaving(self.board.begun)
             try:
                 self._ask([] if self._is_busy() else self._await_delivery())
-                self._report()  # Redis is at work: what it need not wait for has its place here
+                # Redis is at work: what it need not wait for has its place here. What goes to other
+                # threads went behind the question: they would take the lock that it needs.
+                self.runner.go()
+                self._report()
                 self._hear()
             except StoreUnavailable as error:
                 self._lost(error)
             if not self.runner.run_here():
                 return
             self._gather()
+        self._report()
         self._ended.set()
 
     def _finished(self) -> bool:
@@ -141,7 +145,7 @@ class Child:
 
     def _ask(self, delivered: Sequence[str]) -> None:
         """Settle what is over, begin what was delivered, claim what there is room for."""
-        if self.is_brought and not delivered and self.runner.is_waited_for:
+        if self.is_brought and not delivered:
             self.is_brought = False
             return  # what a wait has just brought runs first; settle and claim go together then
         self._gather()
@@ -206,6 +210,7 @@ class Child:
         self.hungry = True
         self.unsettled = [pair for q in self.asked for pair in q.settles] + self.unsettled
         self.asked.clear()
+        self.runner.go()
         self.port.reset()
 
     def _gather(self) -> None:
@@ -229,7 +234,7 @@ class Child:
         under_way = len(self.runs) - len(self.unsettled)
         for question in self.asked:
             under_way += question.free - len(question.settles)
-        return min(self.post.slots, max(0, capacity - under_way))
+        return max(0, min(self.post.slots, capacity - under_way))
 
     def _settled(self, question: Question, turn: Turn) -> None:
         """What was settled is over; what Redis refused for now is asked again."""
@@ -258,7 +263,6 @@ class Child:
         for job in turn.jobs:
             if job.id not in self.runs:
                 self._start(job)
-        self.runner.go()
 
     def _start(self, job: Claimed) -> None:
         run = self.runs[job.id] = self._admission.admit(job)
@@ -290,6 +294,7 @@ class Child:
 
     def _await_delivery(self) -> list[str]:
         """Listen, and sleep until something happens; the ids that came, best priority first."""
+        self.runner.go()
         self._report()  # not when the next job is there, and waits for it
         self.hungry = self.wait.is_poll_due() or self.hungry
         if not self.hungry and time.monotonic() >= self.trouble.retry_at:
