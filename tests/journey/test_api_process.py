@@ -17,7 +17,7 @@ import pytest
 
 from ferryman.config import Settings
 from ferryman.embedded import free_port
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 from ferryman.store import Store
 from ferryman_api.listen import STALL, listen
 
@@ -93,7 +93,7 @@ def start_api(tmp_path):
 
         def start(redis_url, **environ):
             api = Api(redis_url, tmp_path, **environ)
-            stack.callback(kill_group, api.process)
+            stack.callback(kill_session, api.process)
             return api
 
         yield start
