@@ -66,14 +66,14 @@ def utc(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def counted(n: int, noun: str) -> str:
-    """So many of a thing: "1 worker", "2 workers"."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
 def printable(text: str) -> str:
     """One line safe for a terminal: what handlers and clients say may hold control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters; what was cut shows as …"""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def job_view(job: Job) -> Mapping[str, Any]:
