@@ -40,7 +40,7 @@ class AccessLog:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID")
-        request_id = given if given and _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if given and _GIVEN_ID.fullmatch(given) else new_id()
         environ[REQUEST_ID] = request_id
         if "HTTP_TRACEPARENT" in environ:
             environ[TRACE] = read(environ["HTTP_TRACEPARENT"], environ.get("HTTP_TRACESTATE"))
@@ -53,6 +53,11 @@ class AccessLog:
             return start_response(status, headers, *rest)
 
         return self._app(environ, start)
+
+
+def new_id() -> str:
+    """An id for a request whose client gave none."""
+    return secrets.token_hex(8)
 
 
 def _write(environ: WSGIEnvironment, status: int, seconds: float) -> None:

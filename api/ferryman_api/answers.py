@@ -10,7 +10,7 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from ferryman.config import Settings
-from ferryman.job import Job, encode
+from ferryman.job import Job, backoff_fields, encode
 from ferryman.lifecycle import State
 from ferryman.store import Stats
 from ferryman_api.times import to_text
@@ -49,7 +49,10 @@ def job_view(job: Job, settings: Settings) -> dict[str, Any]:
         "payload": _value(job.payload),
         "attempt": job.attempt,
         "failures": job.failures,
+        "crashes": job.crashes or None,
         "max_attempts": job.max_attempts or settings.max_attempts,
+        "timeout": job.timeout,
+        "backoff": None if job.backoff is None else backoff_fields(job.backoff),
         "created_at": to_text(job.created_at),
         "updated_at": to_text(job.updated_at),
         "started_at": _time(job.started_at),

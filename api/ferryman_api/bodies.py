@@ -127,7 +127,12 @@ class JobAnswer(BaseModel):
     payload: Any = Field(description="any JSON value")
     attempt: int = Field(description="runs begun")
     failures: int = Field(description="runs that ended in an error")
+    crashes: int = Field(
+        UNSET, description="runs that died with their process; the third ends the job"
+    )
     max_attempts: int
+    timeout: float = Field(UNSET, description="seconds a run may take, if the job says")
+    backoff: BackoffBody = Field(UNSET, description="waits after failed runs, if the job says")
     created_at: Time
     updated_at: Time
     started_at: Time = Field(UNSET)

@@ -9,7 +9,7 @@ import difflib
 from typing import Any
 
 from ferryman.batch import MOST_JOBS, gather, keyed
-from ferryman.draft import draft, idempotency_key
+from ferryman.draft import MISSING, draft, idempotency_key
 from ferryman.errors import FieldError, InvalidJob
 from ferryman.job import Draft, encode
 from ferryman_api.times import to_seconds
@@ -41,7 +41,7 @@ def read_draft(body: Any, key: str | None) -> Draft:
         key = None
     try:
         new = draft(
-            fields.get("type", ""), fields.get("payload", {}), idempotency_key=key, **options
+            fields.get("type", MISSING), fields.get("payload", {}), idempotency_key=key, **options
         )
     except InvalidJob as error:
         raise InvalidJob(errors + error.errors) from None

@@ -10,10 +10,11 @@ import sys
 import structlog
 
 from ferryman import logs, tracing
+from ferryman.address import trouble
 from ferryman.config import Settings
 from ferryman.errors import ConfigError, StoreUnavailable
 from ferryman.store import Store
-from ferryman_api.listen import listen, trouble, url
+from ferryman_api.listen import listen, url
 
 PORT_TAKEN = 1
 BAD_SETTING = 2

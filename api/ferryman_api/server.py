@@ -8,6 +8,7 @@ import select
 import selectors
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from ferryman import logs
 from ferryman.config import Settings
 from ferryman.job import encode
-from ferryman_api import problems
+from ferryman_api import access, problems
 from ferryman_api.listen import STALL
 from ferryman_api.marks import MEMORY
 
@@ -39,6 +40,16 @@ KEEPALIVE = 75
 otherwise send a request into a connection that is just being closed."""
 
 log = structlog.get_logger()
+
+
+class _Turn(threading.local):
+    """When this thread took up the connection it serves."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+
+
+_turn = _Turn()
 
 
 class Master(Arbiter):  # type: ignore[misc]
@@ -79,15 +90,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         speaks = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, speaks)
 
+    def handle(self, conn: Any) -> Any:
+        _turn.began = time.perf_counter()
+        return super().handle(conn)
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is not HTTP, or not HTTP we take, as a problem."""
         status, what = _refusal(exc)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error(logs.BUG, exc_info=exc)
-        log.info(logs.REQUEST, method=None, path=None, status=status.value, error=what)
+        request_id = access.new_id()
+        log.info(
+            logs.REQUEST,
+            status=status.value,
+            duration_ms=_duration(),
+            request_id=request_id,
+            error=what,
+        )
         kind = problems.Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase)
         with contextlib.suppress(OSError):  # the client has gone
-            util.write_nonblock(client, _response(status, encode(problems.body(kind, what))))
+            text = encode(problems.body(kind, what))
+            util.write_nonblock(client, _response(status, text, request_id))
 
 
 class Log:
@@ -115,7 +138,12 @@ class Log:
 
     def exception(self, message: str, *args: Any, **_: Any) -> None:
         if isinstance(sys.exc_info()[1], BlockingIOError):
-            log.info(logs.REQUEST, error="the client stalled and was given up")
+            log.info(
+                logs.REQUEST,
+                duration_ms=_duration(),
+                request_id=access.new_id(),
+                error="the client stalled and was given up",
+            )
         else:
             self.error(message, *args, exc_info=True)
 
@@ -174,11 +202,16 @@ def _refusal(error: Exception) -> tuple[HTTPStatus, str]:
     return HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of this server; it has been logged"
 
 
-def _response(status: HTTPStatus, text: str) -> bytes:
+def _duration() -> float:
+    return round((time.perf_counter() - _turn.began) * 1000, 3)
+
+
+def _response(status: HTTPStatus, text: str, request_id: str) -> bytes:
     body = text.encode()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
-        f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        f"X-Request-Id: {request_id}\r\n\r\n"
     )
     return head.encode() + body
 

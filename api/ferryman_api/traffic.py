@@ -6,9 +6,10 @@ method we have never heard of, are `other`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -18,11 +19,24 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """Upper bounds in seconds. A long poll takes as long as its client asked for."""
 
 
+class _Registry(CollectorRegistry):
+    """Its metrics without the time each was made, which would be a series more for every label.
+
+    `disable_created_metrics()` would take them from all metrics of a program that serves this
+    application beside its own.
+    """
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in super().collect():
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
+
+
 class Traffic:
     """Requests answered by one application, in this process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _Registry()
         self._requests = Counter(
             "ferryman_http_requests_total",
             "Requests answered by this process",

@@ -21,7 +21,7 @@ import psutil
 from bench.contenders import Contender
 from bench.environments import ADAPTERS, Environment
 from bench.servers import Server, pinned
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 
 RECORD = struct.Struct("<dq")
 MEMORY = Path("/dev/shm")  # noqa: S108  # notes must not wait for a disk; the folder is ours
@@ -175,7 +175,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(3)
-    kill_group(process)
+    kill_session(process)
 
 
 def _tail(text: str, lines: Sequence[int] = (-3, -2, -1)) -> str:

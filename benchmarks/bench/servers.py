@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from ferryman.embedded import find_binary, free_port
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 
 SHIPPED = {"hash-max-listpack-value": "1024"}
 """What `ferryman up` and the deployment files set beside persistence; a stock server has 64."""
@@ -77,7 +77,7 @@ def serve(kind: Kind, *, core: int | None = None, aof: bool = False) -> Iterator
             yield Server(f"redis://127.0.0.1:{port}/0", process.pid, client)
         finally:
             client.close()
-            kill_group(process)
+            kill_session(process)
 
 
 def pinned(core: int | None) -> list[str]:

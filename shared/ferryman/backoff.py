@@ -24,15 +24,13 @@ class Backoff:
     jitter: float | Literal["full"] = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.base <= 86_400:
+        if not _is_within(self.base, 0, 86_400):
             raise ConfigError(f"backoff base: expected 0 to 86400 seconds, got {self.base!r}")
-        if not 1 <= self.factor <= 100:
+        if not _is_within(self.factor, 1, 100):
             raise ConfigError(f"backoff factor: expected 1 to 100, got {self.factor!r}")
-        if not 0 <= self.cap <= 86_400:
+        if not _is_within(self.cap, 0, 86_400):
             raise ConfigError(f"backoff cap: expected 0 to 86400 seconds, got {self.cap!r}")
-        if self.jitter != "full" and not (
-            isinstance(self.jitter, int | float) and 0 <= self.jitter <= 1
-        ):
+        if self.jitter != "full" and not _is_within(self.jitter, 0, 1):
             raise ConfigError(f'backoff jitter: expected 0 to 1 or "full", got {self.jitter!r}')
 
     def delay(self, failures: int, roll: float) -> float:
@@ -42,6 +40,12 @@ class Backoff:
         if self.jitter == "full":
             return d * roll
         return d * (1 - self.jitter + 2 * self.jitter * roll)
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return low <= value <= high
 
 
 DelayFormula = Callable[[int, float], float]

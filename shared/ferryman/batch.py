@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ferryman.draft import digest, draft, idempotency_key
+from ferryman.draft import MISSING, digest, idempotency_key
 from ferryman.errors import FieldError, InvalidJob
 from ferryman.job import Draft
 
@@ -62,8 +62,8 @@ def keyed(drafts: Sequence[Draft], key: Any, said: Any, place: str = "") -> list
     ]
 
 
-def from_mapping(job: Any) -> Draft:
-    """The draft of {"type": ..., "payload": ..., options}; InvalidJob says what is wrong."""
+def from_mapping(job: Any, make: Callable[..., Draft]) -> Draft:
+    """What `make` makes of {"type": ..., "payload": ..., options}; InvalidJob when no mapping."""
     if not isinstance(job, Mapping) or not all(isinstance(name, str) for name in job):
         raise InvalidJob.at("", "expected a job as a mapping: type, payload and options by name")
-    return draft(**{"type": ""} | dict(job))
+    return make(**{"type": MISSING} | dict(job))

@@ -18,7 +18,7 @@ from ferryman.batch import MOST_JOBS, from_mapping, gather, keyed
 from ferryman.draft import MISSING, draft
 from ferryman.errors import InvalidJob
 from ferryman.handle import Handle
-from ferryman.job import Job
+from ferryman.job import Draft, Job
 from ferryman.origin import send
 from ferryman.registry import JobType, P, R, Registry, make_options
 from ferryman.store import Store
@@ -74,12 +74,13 @@ class Ferryman:
 
         Options: id, queue, priority ("high", "normal", "low" or 3, 2, 1), delay (seconds) or
         run_at (epoch seconds), max_attempts, timeout (seconds), backoff, tags, meta,
-        idempotency_key. The same id or key with the same body again gives the first job.
+        idempotency_key. No queue: that of the type if it is registered here, or `default`.
+        The same id or key with the same body again gives the first job.
         What a handler enqueues belongs to the trace of its own job.
         Raises InvalidJob, IdempotencyConflict, QueueFull or StoreUnavailable; then nothing
         was accepted, or (StoreUnavailable only) it is unknown and may be asked again by id.
         """
-        [accepted], _ = send([draft(type, payload, **options)], self.store.enqueue)
+        [accepted], _ = send([self._draft(type, payload, **options)], self.store.enqueue)
         return Handle(accepted.id, self.get, accepted.is_new)
 
     def enqueue_many(
@@ -94,7 +95,7 @@ class Ferryman:
         given = list(jobs)
         if len(given) > MOST_JOBS:
             raise InvalidJob.at("", f"expected at most {MOST_JOBS} jobs, got {len(given)}")
-        drafts = gather(given, from_mapping)
+        drafts = gather(given, lambda job: from_mapping(job, self._draft))
         if idempotency_key is not None:
             drafts = keyed(drafts, idempotency_key, given)
         accepted, _ = send(drafts, self.store.enqueue) if drafts else ([], None)
@@ -103,3 +104,11 @@ class Ferryman:
     def get(self, job_id: str) -> Job:
         """The record of a job; JobNotFound when there is none."""
         return self.store.get(job_id)
+
+    def _draft(self, type: str, payload: Any = MISSING, **options: Any) -> Draft:
+        made = draft(type, payload, **options)
+        known = self.registry.get(type)
+        if known is None or options.get("queue") is not None:
+            return made
+        # Its digest stays that of what was said: a repeat matches wherever it comes from.
+        return made._replace(queue=known.defaults.queue)

@@ -30,7 +30,7 @@ LONGEST_KEY = 255
 """Characters of an Idempotency-Key."""
 
 MISSING: Any = object()
-"""Stands for a payload that was not given: None is a payload of its own, JSON's null."""
+"""Stands for a type or payload not given: None is a payload of its own, JSON's null."""
 
 PRIORITIES: Mapping[object, str] = {level: level for level in LEVELS} | {
     3: "high",
@@ -94,7 +94,8 @@ def _id(value: Any) -> str | None:
 
 def _type(value: Any) -> str:
     if not is_type_name(value):
-        raise ValueError(f"expected 1 to {LONGEST_TYPE} printable characters")
+        expected = f"expected 1 to {LONGEST_TYPE} printable characters"
+        raise ValueError(f"missing; {expected}" if value is MISSING else expected)
     return str(value)
 
 
@@ -118,11 +119,11 @@ def idempotency_key(value: Any) -> str:
     return value
 
 
-def _number(low: float, high: float) -> Callable[[Any], float | None]:
+def _number(low: float, high: float, kind: str = "a number") -> Callable[[Any], float | None]:
     def check(value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not low <= value <= high:
-            raise ValueError(f"expected a number, {low:g} to {high:.12g}")
+            raise ValueError(f"expected {kind}, {low:g} to {high:.12g}")
         return float(value)
 
     return check
@@ -186,7 +187,7 @@ OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "queue": _queue,
     "priority": _priority,
     "delay": _number(0, 315_360_000),
-    "run_at": _number(0, 253_402_300_799),
+    "run_at": _number(0, 253_402_300_799, "epoch seconds"),
     "max_attempts": _whole(1, 1000),
     "timeout": _number(0.1, 604_800),
     "backoff": _backoff,

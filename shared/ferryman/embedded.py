@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ferryman.errors import ConfigError
-from ferryman.processes import describe_exit, kill_group, spawn
+from ferryman.processes import describe_exit, kill_session, spawn
 
 PORT_TRIES = 5
 """A port found free can be taken by another program before the server opens it."""
@@ -198,7 +198,7 @@ class EmbeddedServer:
         try:
             self._process.wait(STOP_PATIENCE)
         except subprocess.TimeoutExpired:
-            kill_group(self._process)
+            kill_session(self._process)
 
     @property
     def _log(self) -> Path:

@@ -1,6 +1,6 @@
 """Child processes that never outlive their parent, and signals that wake a waiting loop.
 
-Used by `embedded` (the server) and `up` (API and worker).
+Used by `embedded` (the server) and `up` (API and worker), and by the worker for its words.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def spawn(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     )
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_session(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL a `spawn`ed child and everything it left in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -78,13 +78,13 @@ def _session(leader: int) -> list[int]:
 
 
 def describe_exit(code: int) -> str:
-    """An exit status in words: "exit code 1" or "SIGKILL"."""
+    """How a process ended, in words: "exit status 1" or "killed by SIGKILL"."""
     if code >= 0:
-        return f"exit code {code}"
+        return f"exit status {code}"
     try:
-        return signal.Signals(-code).name
+        return f"killed by {signal.Signals(-code).name}"
     except ValueError:
-        return f"signal {-code}"
+        return f"killed by signal {-code}"
 
 
 class StopAsked(Exception):

@@ -7,7 +7,6 @@ API and worker, then the server under them.
 
 from __future__ import annotations
 
-import errno
 import http.client
 import os
 import socket
@@ -22,10 +21,11 @@ from typing import NoReturn, Protocol
 import structlog
 
 from ferryman import logs
+from ferryman.address import family, reachable, trouble
 from ferryman.config import Settings, mask
 from ferryman.embedded import EmbeddedServer
 from ferryman.errors import ConfigError, StoreUnavailable
-from ferryman.processes import Signals, StopAsked, describe_exit, kill_group, spawn
+from ferryman.processes import Signals, StopAsked, describe_exit, kill_session, spawn
 
 PORT_TAKEN = 1
 BAD_SETTING = 2
@@ -102,7 +102,7 @@ class _Role:
 
     def start(self, pause: Pause) -> None:
         if self.process is not None:
-            kill_group(self.process)  # what the last one left behind holds the port, or the jobs
+            kill_session(self.process)  # what the last one left behind holds the port, or the jobs
         self.process = spawn([sys.executable, "-m", "ferryman", self.name], env=self._environ)
 
     def exit_code(self) -> int | None:
@@ -114,7 +114,7 @@ class _Role:
 
     def kill(self) -> None:
         if self.process is not None:
-            kill_group(self.process)
+            kill_session(self.process)
 
 
 class _Server(EmbeddedServer):
@@ -234,7 +234,7 @@ class _Up:
                 code = role.exit_code()
                 if code is not None:
                     how = describe_exit(code)
-                    raise _GivenUp(max(code, 1), f"the {role.name} ended with {how} while starting")
+                    raise _GivenUp(max(code, 1), f"the {role.name} ended while starting: {how}")
             if time.monotonic() > end:
                 raise _GivenUp(1, f"the API is not ready after {START_PATIENCE:g} s")
             self._pause(0.05)
@@ -246,24 +246,12 @@ def _names_server(settings: Settings) -> bool:
 
 def _check_port(settings: Settings) -> None:
     """Refuse a port that is taken before anything has been started."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        with socket.socket(family) as probe:
+        with socket.socket(family(settings)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((settings.host, settings.port))
     except OSError as error:
-        raise _GivenUp(PORT_TAKEN, _port_trouble(settings, error)) from None
-
-
-def _port_trouble(settings: Settings, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {settings.port} is taken by another program: stop it, or set PORT to another, "
-            f"e.g. PORT={settings.port % 65535 + 1}"
-        )
-    if error.errno == errno.EACCES:
-        return f"port {settings.port} may not be opened by this user: set PORT above 1023"
-    return f"cannot listen on {settings.host} ({error.strerror}): set FERRYMAN_HOST to an address"
+        raise _GivenUp(PORT_TAKEN, trouble(settings, error)) from None
 
 
 def _check_redis(settings: Settings) -> None:
@@ -287,7 +275,7 @@ def _environ(settings: Settings) -> dict[str, str]:
 
 
 def _ready(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(_reachable(settings.host), settings.port, timeout=1)
+    connection = http.client.HTTPConnection(reachable(settings.host), settings.port, timeout=1)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -297,14 +285,9 @@ def _ready(settings: Settings) -> bool:
         connection.close()
 
 
-def _reachable(host: str) -> str:
-    """An address to call for one to listen on."""
-    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-
-
 def banner(settings: Settings, embedded: bool) -> str:
     """What a newcomer reads first: where everything is, and how to post and read a job."""
-    host = _reachable(settings.host)
+    host = reachable(settings.host)
     host = "localhost" if host == "127.0.0.1" else f"[{host}]" if ":" in host else host
     base = f"http://{host}:{settings.port}"
     kept = f"embedded, data in {Path(settings.data).absolute()}" if embedded else "REDIS_URL"

@@ -202,6 +202,16 @@ def test_redis_away_is_no_matter_for_this_process(deaf):
     assert value(found, name, method="GET", route="/metrics", status="200") == 1
 
 
+@pytest.mark.parametrize(("accept", "parse"), [("", plain), (OPEN, open_metrics)])
+def test_no_series_says_when_another_was_made(client, accept, parse):
+    client.get("/livez")
+    names = {key[0] for key in samples(client, "/metrics/process", accept, parse)}
+    assert {name.removeprefix("ferryman_http_") for name in names} == {
+        "requests_total",
+        *(f"request_duration_seconds_{part}" for part in ("bucket", "count", "sum")),
+    }
+
+
 # The page.
 
 
@@ -216,6 +226,5 @@ def test_the_page_lists_every_metric_with_its_type_and_labels(client, finished, 
         for family in plain(client.get(path).text):
             labels = {n for s in family.samples for n in s.labels} - {"le"}
             name = f"{family.name}_total" if family.type == "counter" else family.name
-            if not name.endswith("_created"):
-                there[name] = (family.type, labels)
+            there[name] = (family.type, labels)
     assert told == there

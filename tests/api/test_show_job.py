@@ -5,6 +5,13 @@ import time
 
 import pytest
 
+from ferryman import Backoff, Settings
+from ferryman.cli.common import job_view as cli_view
+from ferryman.job import Job
+from ferryman.lifecycle import State
+from ferryman_api.answers import job_view as api_view
+from ferryman_api.bodies import JobAnswer
+
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 FIRST = {
     "id", "type", "queue", "priority", "status", "payload", "attempt", "failures", "max_attempts",
@@ -114,6 +121,39 @@ def test_tags_and_meta_are_shown_when_there_are_any(client, post):
 def test_max_attempts_is_the_one_in_force(make_client, post):
     job_id = post()
     assert show(make_client(max_attempts=9), job_id)["max_attempts"] == 9
+
+
+def test_limits_are_shown_when_the_job_says_them(client, post):
+    waits = {"base": 2, "jitter": "full"}
+    job = show(client, post(timeout=5, backoff=waits))
+    assert set(job) == FIRST | {"timeout", "backoff"}
+    assert (job["timeout"], job["backoff"]) == (5, {"factor": 2, "cap": 30} | waits)
+
+
+def test_a_run_that_died_with_its_process_is_counted(client, post, hand):
+    job_id = post()
+    hand.begin()
+    hand.store.recover("host:1:abc", '{"error":"gone"}', "gone")
+    job = show(client, job_id)
+    assert (job["status"], job["attempt"], job["crashes"]) == ("pending", 1, 1)
+    assert job["failures"] == 0
+
+
+@pytest.mark.parametrize("view", [lambda job: api_view(job, Settings()), cli_view])
+def test_a_view_has_the_fields_that_are_described_and_no_other(view):
+    whole = Job(
+        "a", "t", State.RUNNING, attempt=3, failures=1, crashes=1, max_attempts=5, timeout=9.0,
+        backoff=Backoff(), started_at=1.0, completed_at=2.0, run_at=3.0, error="boom",
+        errors=[{"attempt": 1, "error": "boom", "failed_at": 1.0}], result="1", progress=0.5,
+        progress_note="half", worker="w", tags=("x",), meta={"k": 1}, trace_id="1" * 32,
+    )  # fmt: skip
+    assert view(whole).keys() == JobAnswer.model_fields.keys()
+
+
+def test_the_command_shows_a_payload_and_a_result_that_are_empty():
+    shown = cli_view(Job("a", "t", State.COMPLETED, payload="{}", result="null"))
+    assert (shown["payload"], shown["result"]) == ({}, None)
+    assert "error" not in shown
 
 
 def test_times_are_utc(client, post):

@@ -21,7 +21,7 @@ from waiting import wait_for
 from ferryman import config
 from ferryman.embedded import EmbeddedServer, find_binary
 from ferryman.errors import ConfigError, FerrymanError, StoreUnavailable
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 from ferryman.store import Store
 
 HERE = Path(__file__).parent
@@ -133,7 +133,7 @@ class Fleet:
             try:
                 worker.process.wait(STOPPING)
             except subprocess.TimeoutExpired:
-                kill_group(worker.process)
+                kill_session(worker.process)
         self._closing.set()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.server.pid, signal.SIGCONT)

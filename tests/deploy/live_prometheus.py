@@ -22,7 +22,7 @@ from tests.journey.programs import until
 from tests.journey.sites import Site
 
 from ferryman.embedded import EmbeddedServer, free_port
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 
 PATIENCE = 60.0
 
@@ -141,7 +141,7 @@ class Watched:
         return [rule for group in data["groups"] for rule in group["rules"]]
 
     def close(self) -> None:
-        kill_group(self._process)
+        kill_session(self._process)
         self.site.close()
 
 

@@ -16,7 +16,7 @@ from tests.deploy.tools import ROOT
 from ferryman.config import Settings
 from ferryman.doctor import Level, diagnose
 from ferryman.embedded import find_binary
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 from ferryman.store.audit import Audit
 from ferryman.store.facts import facts
 
@@ -136,7 +136,7 @@ def test_doctor_finds_nothing_wrong_with_the_settings_shipped(tmp_path: Path) ->
         said = {a.topic for a in diagnose(facts(store)) if a.level is Level.NOTE} & ours
         store.close()
     finally:
-        kill_group(process)
+        kill_session(process)
         log.close()
     assert [(a.topic, a.what) for a in advice] == []
     assert said == set()

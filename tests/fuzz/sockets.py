@@ -27,7 +27,7 @@ from tests.fuzz.grammar import BYTES, body
 from tests.fuzz.lanes import Lane
 
 from ferryman.embedded import free_port
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 
 Chance = random.Random
 
@@ -163,7 +163,7 @@ def act(lane: Lane) -> None:
         finally:
             for one in slow:
                 one.close()
-            kill_group(api.process)
+            kill_session(api.process)
         lane.report.counts["log lines"] += read_log(lane, api.log)
 
 

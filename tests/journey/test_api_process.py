@@ -17,7 +17,7 @@ import pytest
 
 from ferryman.config import Settings
 from ferryman.embedded import free_port
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 from ferryman.store import Store
 from ferryman_api.listen import STALL, listen
 
@@ -69,6 +69,13 @@ class Api:
     def lines(self, event):
         return [line for line in map(json.loads, self.log.open()) if line["event"] == event]
 
+    def await_lines(self, event, within=10):
+        end = time.monotonic() + within
+        while not (lines := self.lines(event)):
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+        return lines
+
     def ended(self, within=20):
         """The exit code; fails when the process takes longer. Promised are 10 s, of which what is
         in flight may take 8: a busy machine is slower than the 2 s left."""
@@ -86,7 +93,7 @@ def start_api(tmp_path):
 
         def start(redis_url, **environ):
             api = Api(redis_url, tmp_path, **environ)
-            stack.callback(kill_group, api.process)
+            stack.callback(kill_session, api.process)
             return api
 
         yield start
@@ -233,6 +240,29 @@ def test_what_is_not_http_is_answered_as_a_problem(api, raw, status):
     assert first.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"application/problem+json" in first
     assert json.loads(body)["status"] == status
+    line = refused_line(api)
+    assert line["status"] == status
+    assert f"X-Request-Id: {line['request_id']}".encode() in first
+
+
+def refused_line(api):
+    """The only line of a request; those refused before a route was looked for have these keys."""
+    (line,) = api.await_lines("request")
+    assert 0 < line["duration_ms"] < 20_000
+    assert len(line["request_id"]) == 16
+    assert line.keys() - {"ts", "level", "event", "status"} == {
+        "duration_ms", "request_id", "error",
+    }  # fmt: skip
+    return line
+
+
+def test_a_client_that_stalls_in_its_request_leaves_a_line_too(api):
+    with api.connect(b"GET /liv") as connection:
+        assert connection.recv(1) == b""
+    line = refused_line(api)
+    assert "stalled" in line["error"]
+    assert line["duration_ms"] > 4000
+    assert "status" not in line
     assert api.ask("GET", "/livez")[0] == 200
 
 

@@ -44,6 +44,14 @@ def test_enqueue_prints_the_id_alone(site: Site) -> None:
     assert (job.payload, job.priority, job.state) == ('{"input":"hello"}', "high", "pending")
 
 
+@pytest.mark.parametrize(("said", "meant"), [("3", "high"), ("2", "normal"), ("1", "low")])
+def test_enqueue_takes_a_number_for_a_priority_as_http_does(
+    site: Site, said: str, meant: str
+) -> None:
+    result = site.command("enqueue", "uppercase", "--priority", said)
+    assert site.store.get(result.stdout.strip()).priority == meant
+
+
 def test_enqueue_and_wait_prints_the_job_and_says_how_it_ended(worked: Site) -> None:
     good = worked.command("enqueue", "uppercase", '{"input":"hello"}', "--wait", "20")
     assert good.returncode == 0
@@ -95,8 +103,13 @@ def test_dlq_list_shows_the_newest_first(worked: Site) -> None:
     table = worked.command("dlq", "list").stdout.splitlines()
     assert [line.split()[0] for line in table[1:]] == ids[::-1]
     assert "RuntimeError: two" in table[1]
+    long = worked.enqueue("fail", {"message": "x" * 500}, max_attempts=1).wait(20)
+    first = worked.command("dlq", "list").stdout.splitlines()[1]
+    assert first.endswith("xxx…")
+    assert long.error.startswith(first.split("  ")[-1][:-1])
+    ids.append(long.id)
     listed = json.loads(worked.command("dlq", "list", "--json", "--limit", "1").stdout)
-    assert [job["id"] for job in listed] == ids[1:]
+    assert [job["id"] for job in listed] == ids[-1:]
 
 
 def test_stats_counts_by_state_and_by_queue(worked: Site) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from ferryman import Backoff, ConfigError, InvalidJob
+from ferryman import Backoff, ConfigError, Ferryman, InvalidJob
 from ferryman.draft import MISSING, draft
 from ferryman.ids import shard_of
 
@@ -94,5 +95,33 @@ def test_a_backoff_may_be_an_object_or_a_backoff() -> None:
 
 
 def test_a_wrong_backoff_is_a_config_error_in_code() -> None:
-    with pytest.raises(ConfigError, match="factor"):
+    with pytest.raises(ConfigError, match="factor: expected 1 to 100"):
         Backoff(factor=0)
+
+
+@pytest.mark.parametrize("value", ["1", None, True, [1], float("nan")])
+@pytest.mark.parametrize("name", ["base", "factor", "cap", "jitter"])
+def test_a_backoff_of_another_kind_is_a_config_error_that_says_what_was_expected(
+    name: str, value: Any
+) -> None:
+    given: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigError, match=f"{name}: expected [01] to "):
+        Backoff(**given)
+
+
+def details(*args: Any, **options: Any) -> list[str]:
+    with pytest.raises(InvalidJob) as info:
+        draft(*args, **options)
+    return [e.detail for e in info.value.errors]
+
+
+def test_a_type_that_is_missing_is_said_to_be() -> None:
+    assert details(MISSING) == ["missing; expected 1 to 128 printable characters"]
+    assert details("") == ["expected 1 to 128 printable characters"]
+    with pytest.raises(InvalidJob, match="/0/type: missing"):
+        Ferryman().enqueue_many([{"payload": 1}])
+
+
+def test_run_at_says_that_it_takes_epoch_seconds() -> None:
+    said = ["expected epoch seconds, 0 to 253402300799"]
+    assert details("t", run_at="tomorrow") == details("t", run_at=1e13) == said

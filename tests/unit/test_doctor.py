@@ -140,6 +140,20 @@ def test_what_is_wrong_is_told_with_its_reason(case):
     assert advice.fix or advice.level is Level.NOTE
 
 
+def test_one_is_one_and_not_ones():
+    alone = Roll(now=1_000_000.0)
+    one = examine(ownerless=["ghost"], left=1, quarantine=1, roll=alone, waiting=1)
+    assert {a.what for a in one if a.topic in ("lists", "workers")} == {
+        "1 list of workers nobody knows",
+        "1 id in lists of dead workers",
+        "1 element in quarantine",
+        "none alive, 1 job waiting",
+    }
+    [last] = examine(audit={"at": "999000", "violations": "1"})
+    assert last.what.startswith("1 violation 1")
+    assert "2 elements in quarantine" in {a.what for a in examine(quarantine=2)}
+
+
 def test_a_difference_the_measurement_may_have_made_is_none():
     assert examine(skew=1.4, doubt=0.5) == []
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from ferryman import processes
-from ferryman.processes import Signals, StopAsked, describe_exit, kill_group, spawn
+from ferryman.processes import Signals, StopAsked, describe_exit, kill_session, spawn
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_a_child() -> None:
     child = spawn(["sleep", "60"])
     assert os.getpgid(child.pid) == child.pid
     assert os.getsid(child.pid) == child.pid
-    kill_group(child)
+    kill_session(child)
     assert child.returncode == -signal.SIGKILL
 
 
@@ -87,7 +87,7 @@ def test_what_a_child_left_behind_is_killed_with_its_group() -> None:
     with child.stdout as output:
         assert output.readline() == b"started\n"
         assert child.wait() == 0
-        kill_group(child)
+        kill_session(child)
         assert output.read() == b""
 
 
@@ -102,7 +102,7 @@ def test_what_it_left_behind_in_another_group_of_its_session_is_killed_too() -> 
     assert child.stdout is not None
     with child.stdout as output:
         assert output.readline() == b"started\n"
-        kill_group(child)
+        kill_session(child)
         assert output.read() == b""
 
 
@@ -123,7 +123,12 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-250, "signal 250")],
+    [
+        (0, "exit status 0"),
+        (3, "exit status 3"),
+        (-9, "killed by SIGKILL"),
+        (-250, "killed by signal 250"),
+    ],
 )
 def test_an_exit_is_told_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ferryman import Backoff, ConfigError, Context, Ferryman, InvalidJob
 from ferryman.context import BadPayload
+from ferryman.draft import draft
 
 HERE = Context("id", "t", "default", 1, 0, 3, 60.0)
 
@@ -156,6 +157,26 @@ def test_enqueue_is_typed_like_the_function_and_sends_its_parameters(store, sett
     assert (plain.queue, plain.payload) == ("images", '{"url":"u","width":5}')
     later = thumbnail.options(delay=30, priority="high").enqueue("u").job()
     assert (later.state, later.priority, later.payload) == ("scheduled", "high", '{"url":"u"}')
+
+
+def test_a_type_asked_for_by_name_goes_to_its_queue_unless_another_is_said(store, settings) -> None:
+    ferry = Ferryman(settings, store=store)
+    ferry.job("thumbnail", queue="images")(lambda: None)
+    asked = {"own": {}, "none": {"queue": None}, "said": {"queue": "default"}}
+    one = {k: ferry.enqueue("thumbnail", **said).job().queue for k, said in asked.items()}
+    assert one == {"own": "images", "none": "images", "said": "default"}
+    many = ferry.enqueue_many([{"type": "thumbnail"} | said for said in asked.values()])
+    assert [handle.job().queue for handle in many] == ["images", "images", "default"]
+    assert ferry.enqueue("elsewhere").job().queue == "default"
+
+
+def test_a_repeat_is_the_first_job_whether_or_not_its_type_is_registered(store, settings) -> None:
+    ferry = Ferryman(settings, store=store)
+    ferry.job("thumbnail", queue="images")(lambda: None)
+    assert store.enqueue([draft("thumbnail", id="posted")]) == [("posted", True)]
+    assert not ferry.enqueue("thumbnail", id="posted").is_new
+    assert ferry.enqueue("thumbnail", id="asked").is_new
+    assert store.enqueue([draft("thumbnail", id="asked")]) == [("asked", False)]
 
 
 def test_a_model_is_sent_as_its_object(store, settings) -> None:

@@ -73,13 +73,3 @@ def kill_group(leader: int) -> None:
     """SIGKILL a child of ours, living or just reaped, and all that it left in its group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-
-
-def cause(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -21,13 +21,13 @@ import structlog
 from ferryman import logs, tracing
 from ferryman.config import Settings
 from ferryman.keys import ALONE, LEVELS, Keys
-from ferryman.processes import ECHO
+from ferryman.processes import ECHO, describe_exit
 from ferryman_worker import upkeep
 from ferryman_worker.board import Board
 from ferryman_worker.child import LEASE_LOST, Post
 from ferryman_worker.fork import BROKEN_APP, fork, serve_child
 from ferryman_worker.hearing import SILENT, Hearing
-from ferryman_worker.kept import ChildProcess, cause, kill_group
+from ferryman_worker.kept import ChildProcess, kill_group
 from ferryman_worker.link import Link
 from ferryman_worker.recycle import MIB, peak
 
@@ -198,11 +198,11 @@ class Supervisor:
             how = child.how if code else "released"
             # Reaped, it may still have been given an id; after a FLUSHALL nobody else would look.
             lost = "its lease was lost" if code == LEASE_LOST else ""
-            died = f"its process died: {cause(code)}; it had used {mib} MiB"
+            died = f"its process died: {describe_exit(code)}; it had used {mib} MiB"
             reason = child.reason or lost or died
             self._mourn(worker=child.worker, how=how, reason=reason, overran=overran)
         if code:
-            log.error(logs.CHILD_DIED, worker=child.worker, cause=cause(code), mib=mib)
+            log.error(logs.CHILD_DIED, worker=child.worker, cause=describe_exit(code), mib=mib)
             self._pause_forks(child.started)
 
     def _mourn(self, worker: str, **how: Any) -> None:
@@ -301,7 +301,7 @@ class Supervisor:
 
     def _upkeep_died(self, code: int) -> None:
         # What it had not done yet is found again: by its lease a dead child is late like any other.
-        log.error(logs.CHILD_DIED, worker=self.name, cause=f"upkeep: {cause(code)}")
+        log.error(logs.CHILD_DIED, worker=self.name, cause=f"upkeep: {describe_exit(code)}")
         if self.upkeep is not None:
             self._forget_link(self.upkeep)
         self.upkeep_pid, self.upkeep = 0, None

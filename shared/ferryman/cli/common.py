@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +66,14 @@ def utc(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def counted(n: int, noun: str) -> str:
-    """So many of a thing: "1 worker", "2 workers"."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
 def printable(text: str) -> str:
     """One line safe for a terminal: what handlers and clients say may hold control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters; what was cut shows as …"""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def job_view(job: Job) -> Mapping[str, Any]:
@@ -88,17 +89,24 @@ def job_view(job: Job) -> Mapping[str, Any]:
         "failures": job.failures,
         "crashes": job.crashes,
         "max_attempts": job.max_attempts,
+        "timeout": job.timeout,
+        "backoff": None if job.backoff is None else asdict(job.backoff),
         "created_at": utc(job.created_at),
+        "updated_at": utc(job.updated_at),
         "started_at": utc(job.started_at),
         "completed_at": utc(job.completed_at),
         "run_at": utc(job.run_at),
         "worker": job.worker,
         "progress": job.progress,
-        "result": None if job.result is None else json.loads(job.result),
+        "progress_note": job.progress_note,
         "error": job.error,
         "errors": [e | {"failed_at": utc(e["failed_at"])} for e in job.errors],
         "tags": list(job.tags),
         "meta": dict(job.meta),
         "trace_id": job.trace_id,
     }
-    return {name: value for name, value in view.items() if value not in (None, "", [], {})}
+    empty: tuple[Any, ...] = (None, "", [], {})
+    view = {name: v for name, v in view.items() if v not in empty or name == "payload"}
+    if job.result is not None:
+        view["result"] = json.loads(job.result)
+    return view

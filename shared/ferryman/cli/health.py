@@ -12,13 +12,13 @@ import click
 
 from ferryman.cli.common import (
     as_json,
-    counted,
     print_json,
     print_table,
     printable,
     settings,
     utc,
 )
+from ferryman.words import counted
 
 if TYPE_CHECKING:
     from ferryman.check import Finding, Report

@@ -10,14 +10,18 @@ import click
 
 from ferryman.cli.common import (
     as_json,
-    counted,
     ferryman,
     job_view,
     print_json,
     print_table,
     printable,
+    shortened,
     utc,
 )
+from ferryman.words import counted
+
+LONGEST_ERROR = 120
+"""Characters of an error in a list; `job show` has all of it."""
 
 
 @click.command()
@@ -25,7 +29,11 @@ from ferryman.cli.common import (
 @click.argument("payload", required=False)
 @click.option("--id", help="An id of your own; the same one again gives the first job")
 @click.option("--queue", help="[default: default]")
-@click.option("--priority", type=click.Choice(["high", "normal", "low"]))
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low", "3", "2", "1"]),
+    callback=lambda _context, _option, said: int(said) if said in {"3", "2", "1"} else said,
+)
 @click.option("--delay", type=float, metavar="SECONDS", help="Run no sooner than this from now")
 @click.option("--max-attempts", type=int, metavar="N", help="Failed runs before it is dead")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Time limit of one run")
@@ -109,7 +117,7 @@ def list_dead(context: click.Context, limit: int, json_out: bool) -> None:
                 printable(j.type),
                 utc(j.completed_at),
                 j.attempt,
-                printable(j.error or "")[:120],
+                shortened(printable(j.error or ""), LONGEST_ERROR),
             )
             for j in jobs
         ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ferryman.doctor.advice import Advice, note, ok, problem, warning
 from ferryman.doctor.host import Host
 from ferryman.store.facts import Facts
+from ferryman.words import counted
 
 CHECK = "ferryman check --repair"
 
@@ -19,7 +20,7 @@ def workers(facts: Facts, _: Host) -> Iterator[Advice]:
     if alive:
         yield ok("workers", f"{alive} alive")
     elif leases or facts.waiting:
-        what = f"none alive, {facts.waiting} jobs wait"
+        what = f"none alive, {counted(facts.waiting, 'job')} waiting"
         why = "nothing runs, and what dead workers held is given to nobody"
         yield warning("workers", what, why, "ferryman worker")
     else:
@@ -31,13 +32,15 @@ def workers(facts: Facts, _: Host) -> Iterator[Advice]:
 def lists(facts: Facts, _: Host) -> Iterator[Advice]:
     """Ids in lists that need somebody to look at them."""
     if facts.ownerless:
-        what = f"{len(facts.ownerless)} lists of workers nobody knows"
+        what = f"{counted(len(facts.ownerless), 'list')} of workers nobody knows"
         yield problem("lists", what, "the jobs in them wait for ever", f"{CHECK} --yes")
     if facts.left:
         why = "a living worker moves them within 10 s"
-        yield note("lists", f"{facts.left} ids in lists of dead workers", why, "ferryman worker")
+        yield note(
+            "lists", f"{counted(facts.left, 'id')} in lists of dead workers", why, "ferryman worker"
+        )
     if facts.quarantine:
-        what = f"{facts.quarantine} elements in quarantine"
+        what = f"{counted(facts.quarantine, 'element')} in quarantine"
         why = "something foreign or corrupt lay in a list; each says what and where"
         fix = "ferryman redis LRANGE 'ferryman:{0}:quarantine' 0 9"
         yield warning("lists", what, why, fix)
@@ -74,7 +77,8 @@ def last_check(facts: Facts, _: Host) -> Iterator[Advice]:
         yield ok("check", f"all was well {age} ago")
     else:
         why = "what lies in Redis did not agree with itself"
-        yield warning("check", f"{violations} violations {age} ago", why, CHECK)
+        noun = "violation" if violations == "1" else "violations"
+        yield warning("check", f"{violations} {noun} {age} ago", why, CHECK)
 
 
 def _age(seconds: float) -> str:

@@ -11,7 +11,7 @@ from ferryman.errors import StoreDamaged, StoreUnavailable
 from ferryman.keys import Keys
 from ferryman.store.calls import Calls
 from ferryman.store.connect import BLOCK_TIMEOUT, pool
-from ferryman.store.records import Claimed, Turn, claimed, decoded
+from ferryman.store.records import Claimed, Turn, claimed, decoded, fenced
 from ferryman.store.wire import Delivery, Listener, Wire, evalsha, packed
 
 
@@ -144,8 +144,7 @@ def _settled(turn: Turn, group: list[Decision], reply: object) -> None:
         turn.unsettled += group
         turn.refusal = str(reply)
         return
-    statuses = reply if isinstance(reply, list) else [reply]
-    turn.fenced += [d for d, status in zip(group, statuses, strict=True) if not status]
+    turn.fenced += fenced(group, reply)
 
 
 def _begun(turn: Turn, reply: object) -> None:

@@ -43,6 +43,12 @@ class Claimed(NamedTuple):
     """What is wrong with the record, when it cannot be read; it is not to be run then."""
 
 
+def fenced(decisions: Sequence[Decision], reply: object) -> list[Decision]:
+    """Those a settle refused: its script answers with a status, or one for each decision."""
+    statuses = reply if isinstance(reply, list) else [reply]
+    return [d for d, status in zip(decisions, statuses, strict=True) if not status]
+
+
 def claimed(raw: Sequence[Any]) -> Claimed:
     """A `Claimed` from the row the claim script gives; a damaged one says so."""
     try:

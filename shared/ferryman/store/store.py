@@ -20,7 +20,7 @@ from ferryman.job import Draft
 from ferryman.lifecycle import State
 from ferryman.store.calls import Arg
 from ferryman.store.reader import Reader
-from ferryman.store.records import Accepted, Beat, Forgetting, Promotion, Recovery, decoded
+from ferryman.store.records import Accepted, Beat, Forgetting, Promotion, Recovery, decoded, fenced
 
 
 class Store(Reader):
@@ -80,12 +80,8 @@ class Store(Reader):
 
     def settle(self, worker: str, decisions: Sequence[Decision]) -> list[Decision]:
         """Settle attempts; gives back those that are no longer this worker's (fenced)."""
-        fenced: list[Decision] = []
-        for call, group in self.calls.settle(worker, decisions):
-            reply = self._run(call)
-            statuses = reply if isinstance(reply, list) else [reply]
-            fenced += [d for d, ok in zip(group, statuses, strict=True) if not ok]
-        return fenced
+        settles = self.calls.settle(worker, decisions)
+        return [d for call, group in settles for d in fenced(group, self._run(call))]
 
     def release(self, worker: str, attempts: Sequence[tuple[str, int]], alone: bool) -> list[int]:
         """Give attempts back to the head of their queues, nothing charged."""

@@ -23,7 +23,7 @@ from waiting import wait_for
 from ferryman.draft import draft
 from ferryman.embedded import find_binary, free_port
 from ferryman.errors import FerrymanError, StoreUnavailable
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 
 EXPECTED = 4 * 60.0
 
@@ -158,7 +158,7 @@ def _api(fleet: Fleet) -> Iterator[int]:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        kill_group(process)
+        kill_session(process)
 
 
 def _healthy(port: int) -> bool:

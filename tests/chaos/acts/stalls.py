@@ -22,7 +22,7 @@ from stage import Stage, await_drained, judged
 
 from ferryman import logs
 from ferryman.lifecycle import State
-from ferryman.processes import kill_group, spawn
+from ferryman.processes import kill_session, spawn
 from ferryman.store import Store
 
 EXPECTED = 11 * 60.0
@@ -148,4 +148,4 @@ def _busy_cores() -> Iterator[None]:
         yield
     finally:
         for hog in hogs:
-            kill_group(hog)
+            kill_session(hog)
