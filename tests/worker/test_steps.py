@@ -105,9 +105,7 @@ def test_with_something_to_do_the_second_open_question_is_waited_for_and_not_the
     assert bool(heard) is is_heard
 
 
-def test_runs_begin_before_the_child_sleeps(
-    child: Child, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_begin_before_the_child_sleeps(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     """They were started by an answer that came after the turn's question had been asked."""
     done: list[str] = []
     monkeypatch.setattr(child.runner, "go", lambda: done.append("go"))
