@@ -237,7 +237,7 @@ def test_one_full_queue_refuses_the_whole_call(make_world, settings, keys):
     world = make_world(Store(dataclasses.replace(settings, max_pending=2), keys))
     world.enqueue("a", "b", queue="full")
     jobs = [Draft(id="c", type="noop"), Draft(id="d", type="noop", queue="full")]
-    with world.changes() as changed, pytest.raises(QueueFull, match=r"'full' is full: 2"):
+    with world.changes() as changed, pytest.raises(QueueFull, match=r"'full' is full: at most 2"):
         world.store.enqueue(jobs)
     assert changed == {"stats": {"refused_total": 2}}
 
