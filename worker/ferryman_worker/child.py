@@ -46,6 +46,9 @@ LEASE_LOST = 75
 AHEAD = 2
 """Questions that may be open at once. With one the drain of brief jobs is a third slower."""
 
+IDLE = 2.0
+"""Seconds between two looks at the runs while there are none; the first one stirs the watch."""
+
 log = structlog.get_logger()
 
 
@@ -136,7 +139,7 @@ class Child:
     def _watch(self) -> None:
         """Look after the runs, in a thread of its own: the loop may wait for Redis or for a run."""
         while True:
-            self.runner.rest(LOOK)
+            self.runner.rest(LOOK if self.runs or not self.runner.dozes else IDLE)
             if self.runner.look():
                 self._take_over()
             self.limits.look(self.runs)

@@ -55,7 +55,9 @@ class Runner:
         self._mean = BRIEF
         self._begun = self._seen = 0
         self._calm_until = self._active_at = self._held_at = 0.0
-        self._dozes, self._stirred = False, threading.Event()
+        self.dozes = False
+        """No run has begun for a while; the next one stirs the watch out of its `rest`."""
+        self._stirred = threading.Event()
         # The run in the loop's thread: whoever takes it out, thread or watch, has the loop.
         self._seated: set[Run] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,9 +112,9 @@ class Runner:
         if not self._waiting():
             self._held_at = now
         since = now - self._active_at
-        self._dozes = since >= DOZE
+        self.dozes = since >= DOZE
         if self._begun != self._seen:  # one has just begun, perhaps without stirring the watch
-            self._dozes = False
+            self.dozes = False
         # Also while not `here`: a run may have been about to begin when that ended.
         is_relieved = any(self._unseat(run) for run in self._late(now))
         held = now - max(self._active_at, self._held_at)
@@ -127,7 +129,7 @@ class Runner:
         """For the watch: sleep until the next `look`, at most `longest` seconds. Without runs it
         dozes, and the first one stirs it: that costs a run 5 us, to wake another thread for the
         run itself 50."""
-        if self.here and not self._dozes:
+        if self.here and not self.dozes:
             time.sleep(RELIEF)
         else:
             self._stirred.wait(longest)
@@ -203,8 +205,8 @@ class Runner:
             waiting.appendleft(run)
             return None
         self._begun += 1
-        if self._dozes:
-            self._dozes = False
+        if self.dozes:
+            self.dozes = False
             self._stirred.set()
         run.started = time.monotonic()
         self._begin_hook(run)

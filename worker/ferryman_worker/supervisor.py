@@ -32,7 +32,10 @@ from ferryman_worker.link import Link
 from ferryman_worker.recycle import MIB, peak
 
 LOOK = 0.25
-"""Seconds between two looks at the boards."""
+"""Seconds between two looks at the boards..."""
+
+IDLE = 1.0
+"""...and while no child has a run: a look costs 2 ms of a processor that has slept."""
 
 PATIENT = 1e9
 """The drain, in seconds, of a child that may take its time: the limits of its runs hold."""
@@ -82,7 +85,7 @@ class Supervisor:
         return self.exit_code
 
     def _look(self) -> None:
-        for key, _ in self.selector.select(LOOK):
+        for key, _ in self.selector.select(IDLE if self._is_idle() else LOOK):
             key.data()
         self.hearing.look()
         self._heed_signals()
@@ -95,6 +98,11 @@ class Supervisor:
             self._replace()
         elif time.monotonic() >= self.stop_at:
             self._kill_all("released", "the worker stopped before it ended")
+
+    def _is_idle(self) -> bool:
+        """Nothing may fall due within a look: no run, no fork, no stop."""
+        idle = sum(c.slots for c in self.children.values() if c.ready and not c.board.busy())
+        return self.stop_at is None and idle == self.settings.num_workers and bool(self.upkeep_pid)
 
     # Children.
 
