@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ferryman.cli.common import (
-    as_json,
-    print_json,
-    print_table,
-    printable,
-    settings,
-    utc,
-)
+from ferryman.cli.common import as_json, print_json, print_table, printable, settings, utc
 from ferryman.words import counted
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ PAUSE = 0.5
 """Seconds calls fail at once after a failure."""
 
 
-class Link:
+class Caller:
     """A way to one server, and to its keys under one prefix. Safe to use from many threads."""
 
     def __init__(

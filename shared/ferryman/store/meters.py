@@ -32,9 +32,6 @@ RUN = (".005 .01 .025 .05 .1 .25 .5 1 2.5 5 10 30 60 120 300 600 1800 inf").spli
 WAIT = (".01 .05 .1 .25 .5 1 2.5 5 10 30 60 300 900 1800 3600 inf").split()
 """Upper bounds in seconds, of run times and of waits; lua/include/observe.lua has the same."""
 
-MICROS = 1e6
-"""Sums lie in Redis as whole microseconds (lua/include/meter.lua)."""
-
 
 class Histogram(NamedTuple):
     """Observations in seconds: how many up to each bound, and their sum."""
@@ -174,7 +171,7 @@ def _histogram(
     raw: Mapping[bytes, bytes], counts: Mapping[bytes, int], names: Sequence[bytes]
 ) -> Histogram:
     up_to = accumulate(map(counts.get, names[:-1], repeat(0)))
-    return Histogram(tuple(up_to), max(0.0, _number(raw.get(names[-1], b"0"))) / MICROS)
+    return Histogram(tuple(up_to), max(0.0, _number(raw.get(names[-1], b"0"))) / records.MICROS)
 
 
 def _hands(workers: Sequence[Any], known: set[str]) -> Hands:

@@ -41,8 +41,9 @@ class Port:
     ) -> None:
         """Settle, begin the delivered `ids` and claim up to `free` jobs, in one round trip.
 
-        Redis does it while the caller does something else, until `answer`; in between nothing
-        else may be asked of this port. Raises StoreUnavailable like `answer`.
+        Redis does it while the caller does something else, until `answer`. More may be asked before
+        that, and is answered in turn; nothing else of this port. Raises StoreUnavailable like
+        `answer`.
         """
         settles = self._calls.settle(self._worker, decisions)
         sources = self.lists if lists is None else lists
@@ -54,7 +55,7 @@ class Port:
             self._asked.append(([group for _, group in settles], len(calls)))
 
     def answer(self) -> Turn | None:
-        """What came of the last `ask`; None when nothing was asked.
+        """What came of the first `ask` not answered yet; None when there is none.
 
         Raises StoreUnavailable when the connection failed: settle again, and reconcile.
         """
@@ -69,11 +70,6 @@ class Port:
             _begun(turn, replies[-1])
         return turn
 
-    @property
-    def open(self) -> int:
-        """Questions asked and not answered."""
-        return len(self._asked)
-
     def turn(
         self,
         decisions: Sequence[Decision],
@@ -82,7 +78,7 @@ class Port:
         adopt: bool = False,
         lists: Sequence[str] | None = None,
     ) -> Turn:
-        """`ask`, and its `answer`."""
+        """`ask`, and its `answer`; no other question may be open."""
         self.ask(decisions, free, ids, adopt, lists)
         return self.answer() or Turn()
 

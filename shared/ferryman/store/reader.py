@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 from ferryman.errors import ConfigError, JobNotFound
 from ferryman.job import Job
 from ferryman.store import meters, records
-from ferryman.store.link import Link
+from ferryman.store.caller import Caller
 from ferryman.store.meters import Reading
 from ferryman.store.records import Stats, decoded
 
 
-class Reader(Link):
+class Reader(Caller):
     """What there is to see of one shard."""
 
     def get(self, job_id: str) -> Job:

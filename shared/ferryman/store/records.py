@@ -10,6 +10,9 @@ from ferryman.decision import Decision
 from ferryman.job import number
 from ferryman.lifecycle import WAITING, State
 
+MICROS = 1e6
+"""Sums of seconds lie in Redis as whole microseconds (lua/include/meter.lua)."""
+
 
 class Accepted(NamedTuple):
     """A job the store holds: its id, and whether this call brought it."""
@@ -152,7 +155,7 @@ class Stats:
     durations: Mapping[str, int]
     """Jobs per upper bound of the duration histogram (not summed up), "inf" for the rest."""
     duration_sum: float
-    """Seconds."""
+    """Seconds, of all runs that ended well."""
     dlq_size: int
     workers: int
     queues: Mapping[str, Mapping[str, int]]
@@ -192,7 +195,7 @@ def stats(reply: Sequence[Any]) -> Stats:
         states={s: _count(raw.get(s)) for s in State},
         events={k: _count(v) for k, v in raw.items() if k.endswith("_total")},
         durations={k[len(prefix) :]: _count(v) for k, v in raw.items() if k.startswith(prefix)},
-        duration_sum=_count(raw.get("duration_sum")) / 1e6,
+        duration_sum=_count(raw.get("duration_sum")) / MICROS,
         dlq_size=reply[1],
         workers=reply[2],
         queues=queues,

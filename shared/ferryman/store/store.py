@@ -1,6 +1,6 @@
 """The store: every verb on every job.
 
-What it reads is in `reader`, how a call gets there and back in `link`.
+What it reads is in `reader`, how a call gets there and back in `caller`.
 Next on the way of a job: lua/<verb>.lua, then `ferryman_worker.child`.
 """
 
